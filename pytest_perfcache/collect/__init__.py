@@ -1,0 +1,1 @@
+"""Cached modules and items."""

@@ -1,0 +1,1 @@
+"""What the world looks like now: one module a kind of fact."""

@@ -1,0 +1,1 @@
+"""Telling what was decided and what it cost."""

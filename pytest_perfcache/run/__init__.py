@@ -1,0 +1,1 @@
+"""The controller's and the worker's part of one pytest session."""

@@ -1,0 +1,1 @@
+"""Order, resources and assignment of what must run."""
