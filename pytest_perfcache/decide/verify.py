@@ -1,0 +1,125 @@
+"""Does a record still stand for the world as it is? Pure: the world is asked through two functions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from pytest_perfcache.decide.table import Situation, rule_for
+from pytest_perfcache.facts.world import Changed, Rebound, Same, State
+from pytest_perfcache.model import Fact, History, Kind, Outcome, Reason, Record, Verdict
+
+Mention: TypeAlias = Callable[[Fact, frozenset[str]], str | None]
+"""Asks whether the code of a source fact mentions one of these names."""
+
+_SOURCES: Final = (Kind.SKELETON, Kind.BLOCK)
+_JITTER: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The facts of one module's records that do not simply hold now."""
+
+    states: Mapping[Fact, Changed | Rebound]
+    mention: Mention
+
+    @classmethod
+    def among(cls, facts: Iterable[Fact], state: Callable[[Fact], State], mention: Mention) -> Changes:
+        found = ((fact, state(fact)) for fact in dict.fromkeys(facts))
+        return cls({fact: how for fact, how in found if not isinstance(how, Same)}, mention)
+
+    def broken(self, record: Record) -> list[str]:
+        """What no longer holds of a record, in words; empty when all of it holds."""
+        if not self.states:
+            return []
+        lost: list[str] = []
+        names: set[str] = set()
+        for fact in record.facts:
+            how = self.states.get(fact)
+            if isinstance(how, Changed):
+                lost.append(f"{fact.key} {how.how}")
+            elif how is not None:
+                names |= how.names
+        return lost or self._mentioned(record, frozenset(names))
+
+    def _mentioned(self, record: Record, names: frozenset[str]) -> list[str]:
+        """Functions that appeared, vanished or have another signature count where a name of theirs is looked up."""
+        if not names:
+            return []
+        for fact in record.facts:
+            if fact.kind in _SOURCES:
+                name = self.mention(fact, names)
+                if name is not None:
+                    return [f"function {name} appeared, vanished or has another signature, and {fact.key} names it"]
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What this run asks for, apart from the facts."""
+
+    now: float
+    """Seconds since the epoch."""
+    ttl: float
+    """Seconds that a record stays fresh, give or take a quarter."""
+    off: str = ""
+    """Why no hits are taken at all; empty when they are."""
+    named: bool = False
+    last_failed: bool = False
+    marked: str = ""
+    chosen: bool = False
+
+
+def decide(nodeid: str, history: History | None, changes: Changes, conditions: Conditions) -> Verdict:
+    """One test's verdict, with the detail that a person needs to understand it."""
+    history = history or History()
+    passes = [record for record in history.records if record.passed]
+    broken = [(record, changes.broken(record)) for record in passes]
+    matching = [record for record, lost in broken if not lost]
+    situation = Situation(
+        off=bool(conditions.off),
+        named=conditions.named,
+        last_failed=conditions.last_failed,
+        marked=bool(conditions.marked),
+        flaky=history.flaky > 0,
+        untracked=bool(history.untracked),
+        matched=bool(matching),
+        fresh=any(is_fresh(nodeid, record, conditions) for record in matching),
+        chosen=conditions.chosen,
+        failed=history.last is Outcome.FAILED,
+        unclean=history.last not in (None, Outcome.PASSED, Outcome.FAILED),
+        recorded=bool(passes),
+    )
+    reason = rule_for(situation).reason
+    return Verdict(reason, _detail(reason, history, conditions, [lost for _, lost in broken]), history.duration)
+
+
+def is_fresh(nodeid: str, record: Record, conditions: Conditions) -> bool:
+    """Whether a record is younger than its time to live, which differs a little from test to test.
+
+    So that not all tests of a suite are verified again on the same day.
+    """
+    draw = int.from_bytes(hashlib.blake2b(nodeid.encode("utf-8", "surrogatepass"), digest_size=4).digest())
+    ttl = conditions.ttl * (1 - _JITTER + 2 * _JITTER * draw / 2**32)
+    return 0 <= conditions.now - record.recorded_at < ttl
+
+
+def _detail(reason: Reason, history: History, conditions: Conditions, broken: list[list[str]]) -> str:
+    match reason:
+        case Reason.OFF:
+            return conditions.off
+        case Reason.MARKED:
+            return conditions.marked
+        case Reason.UNTRACKED:
+            return history.untracked
+        case Reason.UNCLEAN:
+            return str(history.last)
+        case Reason.FLAKY:
+            return f"{history.flaky} more passes in a row needed"
+        case Reason.CHANGED:
+            nearest = min(broken, key=len)
+            return nearest[0] + (f" (and {len(nearest) - 1} more)" if len(nearest) > 1 else "")
+        case _:
+            return ""

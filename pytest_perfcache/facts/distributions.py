@@ -1,0 +1,134 @@
+"""Installed distributions as facts: version, recorded contents, and what was edited in place since.
+
+Compiled bytecode, scripts and installer notes do not count: the same wheel installed twice is the same fact.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from pytest_perfcache.facts.digest import ABSENT, fingerprint, fingerprint_all
+from pytest_perfcache.model import Fingerprint
+
+_VOLATILE: Final = re.compile(r"(\.pyc|\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json))$|^\.\./")
+_REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_AFTER_INSTALL: Final = 2.0
+"""Seconds: an installer writes RECORD last; what is younger than that was edited afterwards."""
+
+
+def canonical(name: str) -> str:
+    """The name of a distribution as PEP 503 spells it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+class Distributions:
+    """What is installed on ``search_path`` (default: ``sys.path``), looked at once."""
+
+    def __init__(self, search_path: Iterable[str] | None = None) -> None:
+        self._search_path = list(sys.path if search_path is None else search_path)
+        self._fingerprints: dict[str, Fingerprint] = {}
+        self._closures: dict[str, frozenset[str]] = {}
+
+    @cached_property
+    def _directories(self) -> Mapping[str, Path]:
+        """Canonical name → its ``.dist-info`` directory; the first on the path wins."""
+        found: dict[str, Path] = {}
+        for entry in self._search_path:
+            try:
+                names = os.listdir(entry or ".")
+            except OSError:
+                continue
+            for name in names:
+                if name.endswith((".dist-info", ".egg-info")):
+                    found.setdefault(canonical(name.rpartition(".")[0].partition("-")[0]), Path(entry, name))
+        return found
+
+    @cached_property
+    def _owners(self) -> Mapping[str, list[str]]:
+        return metadata.packages_distributions()
+
+    def owners(self, module: str) -> frozenset[str]:
+        """Canonical names of the distributions that provide a module's top-level package."""
+        return frozenset(map(canonical, self._owners.get(module.partition(".")[0], ())))
+
+    def closure(self, name: str) -> frozenset[str]:
+        """The distribution with all that it requires and that is installed, extras included."""
+        known = self._closures.get(name)
+        if known is None:
+            found: set[str] = set()
+            waiting = [name]
+            while waiting:
+                current = waiting.pop()
+                if current not in found and current in self._directories:
+                    found.add(current)
+                    waiting += self._requires(current)
+            known = self._closures[name] = frozenset(found)
+        return known
+
+    def fingerprint(self, name: str) -> Fingerprint:
+        found = self._fingerprints.get(name)
+        if found is None:
+            directory = self._directories.get(name)
+            found = ABSENT if directory is None else _fingerprint(directory)
+            self._fingerprints[name] = found
+        return found
+
+    def _requires(self, name: str) -> Iterator[str]:
+        requirements = metadata.PathDistribution(self._directories[name]).requires or ()
+        for requirement in requirements:
+            match = _REQUIREMENT.match(requirement)
+            if match:
+                yield canonical(match[0])
+
+
+def _fingerprint(directory: Path) -> Fingerprint:
+    record = directory / "RECORD"
+    try:
+        lines = record.read_text("utf-8").splitlines()
+        installed = record.stat().st_mtime
+    except OSError:
+        return fingerprint_all((directory.name, *_tree(directory)))
+    parts = [directory.name]
+    for line in sorted(lines):
+        path, _, size = _fields(line)
+        if _VOLATILE.search(path):
+            continue
+        parts.append(line)
+        edited = _edited(directory.parent / path, size, installed)
+        if edited is not None:
+            parts.append(edited)
+    return fingerprint_all(parts)
+
+
+def _fields(line: str) -> tuple[str, str, str]:
+    """Path, hash and size in a line of RECORD (PEP 376); a quoted path keeps its quotes."""
+    head, _, size = line.rpartition(",")
+    path, _, digest = head.rpartition(",")
+    return path, digest, size
+
+
+def _edited(path: Path, size: str, installed: float) -> str | None:
+    """The content's fingerprint when a file is not as it was installed, else None."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a thousand files a distribution
+    except OSError:
+        return "missing"
+    if found.st_mtime <= installed + _AFTER_INSTALL and (not size.isdigit() or int(size) == found.st_size):
+        return None
+    try:
+        return fingerprint(path.read_bytes()).hex()
+    except OSError:
+        return "unreadable"
+
+
+def _tree(path: Path) -> list[str]:
+    """Without a RECORD only the metadata tells versions apart."""
+    files = [path] if path.is_file() else sorted(child for child in path.iterdir() if child.is_file())
+    return [fingerprint(file.read_bytes()).hex() for file in files]

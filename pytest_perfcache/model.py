@@ -1,0 +1,152 @@
+"""The words of the project as frozen records: fact, trace, record, verdict, plan."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+Fingerprint: TypeAlias = bytes
+"""16 bytes of xxh3-128, see :mod:`pytest_perfcache.facts.digest`."""
+
+
+class Kind(enum.StrEnum):
+    """What a fact speaks of; the part of a fact's key before the first colon."""
+
+    SKELETON = "skeleton"
+    BLOCK = "block"
+    SOURCE = "source"
+    FILE = "file"
+    DIRECTORY = "dir"
+    STAT = "stat"
+    ENVIRONMENT = "env"
+    ENVIRONMENT_NAMES = "environ"
+    DISTRIBUTION = "dist"
+    IMPORT = "import"
+    RUN = "run"
+    OPTION = "option"
+    INI = "ini"
+    PLUGIN = "plugin"
+
+
+class Fact(NamedTuple):
+    """One thing that a result depends on: what it is, and its fingerprint when it was used.
+
+    The fingerprint of the source kinds (skeleton, block, source) is that of the whole file that held them: whether
+    the block itself changed is found by comparing that file's content with today's, and only once it differs.
+    """
+
+    key: str
+    fingerprint: Fingerprint
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.key.partition(":")[0])
+
+    @property
+    def name(self) -> str:
+        return self.key.partition(":")[2]
+
+
+def block_key(path: str, qualname: str) -> str:
+    """The key of a function body: ``block:src/shop/cart.py::Cart.total``."""
+    return f"{Kind.BLOCK}:{path}::{qualname}"
+
+
+def split_block(name: str) -> tuple[str, str]:
+    """The path and the qualified name in a block fact's name."""
+    path, _, qualname = name.rpartition("::")
+    return path, qualname
+
+
+class Outcome(enum.StrEnum):
+    """How a test ended, over all its phases."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    XFAILED = "xfailed"
+    XPASSED = "xpassed"
+    RERUN = "rerun"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one run of a test depended on (its trace) and how it ended."""
+
+    facts: tuple[Fact, ...]
+    passed: bool
+    recorded_at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is remembered of one test: its last few distinct records and how it behaved lately."""
+
+    records: tuple[Record, ...] = ()
+    duration: float | None = None
+    """Seconds for set-up, call and teardown: an exponentially weighted mean in log space."""
+    last: Outcome | None = None
+    untracked: str = ""
+    """Why the last run left no record, in words; empty when it left one."""
+    flaky: int = 0
+    """Passes in a row that are still owed before this test is cached again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRecords:
+    """All that is remembered of the tests of one module; the unit that is stored."""
+
+    path: str
+    tests: Mapping[str, History] = field(default_factory=dict)
+
+
+class Reason(enum.StrEnum):
+    """Why a test is a hit or runs. The order is that of the decision table."""
+
+    OFF = "cache off"
+    NAMED = "named on the command line"
+    LAST_FAILED = "selected by --lf"
+    MARKED = "marked as not cacheable"
+    NEW = "no record"
+    FAILED = "failed last time"
+    UNCLEAN = "not a clean pass last time"
+    UNTRACKED = "not cacheable"
+    FLAKY = "flaky"
+    HIT = "unchanged"
+    VERIFY = "chosen for verification"
+    EXPIRED = "record expired"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is decided for one test now."""
+
+    reason: Reason
+    detail: str = ""
+    duration: float | None = None
+    """Expected seconds, where the test has run before."""
+
+    @property
+    def hit(self) -> bool:
+        return self.reason is Reason.HIT
+
+    def __str__(self) -> str:
+        return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """How one test ended in this session, for the report and the store."""
+
+    __test__ = False
+
+    nodeid: str
+    outcome: Outcome
+    duration: float
+    """Seconds for set-up, call and teardown."""
+    worker: str | None = None

@@ -1,0 +1,110 @@
+"""A module's records as bytes: traces share one table of facts, and what all traces have in common is kept once.
+
+Layout (version 1), after the magic: the length of the head (8 bytes, little endian), the head, the body; both zlib.
+
+* head: JSON with ``path``, ``keys`` (fact keys), ``tests`` (node id, duration, last outcome, untracked, flaky and for
+  each record: passed, recorded at, number of own facts);
+* body: number of distinct fingerprints, then these (16 bytes each); for each key the number of its fingerprint; the
+  number of common facts and the facts; the own facts of all records on end. Numbers are 32 bits, little endian.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+from pytest_perfcache.errors import CodecError
+from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record
+
+_MAGIC: Final = b"records1\n"
+_LEVEL: Final = 3
+
+
+def encode(module: ModuleRecords) -> bytes:
+    records = [record for history in module.tests.values() for record in history.records]
+    numbers: dict[Fact, int] = {}
+    traces = [sorted(numbers.setdefault(fact, len(numbers)) for fact in record.facts) for record in records]
+    common = set(traces[0]).intersection(*traces[1:]) if traces else set()
+    own = [[number for number in trace if number not in common] for trace in traces]
+    sizes = iter([len(trace) for trace in own])
+    head = {
+        "path": module.path,
+        "keys": [fact.key for fact in numbers],
+        "tests": [[nodeid, *_head_of(history, sizes)] for nodeid, history in module.tests.items()],
+    }
+    prints = list(dict.fromkeys(fact.fingerprint for fact in numbers))
+    order = {value: number for number, value in enumerate(prints)}
+    body = b"".join(
+        (
+            _numbers([len(prints)]),
+            *prints,
+            _numbers(order[fact.fingerprint] for fact in numbers),
+            _numbers([len(common)]),
+            _numbers(sorted(common)),
+            _numbers(number for trace in own for number in trace),
+        )
+    )
+    packed = zlib.compress(json.dumps(head, separators=(",", ":")).encode(), _LEVEL)
+    return b"".join((_MAGIC, len(packed).to_bytes(8, "little"), packed, zlib.compress(body, _LEVEL)))
+
+
+def decode(data: bytes) -> ModuleRecords:
+    """The records in ``data``; :class:`CodecError` for anything that :func:`encode` did not write."""
+    if not data.startswith(_MAGIC):
+        raise CodecError("not the records of a module, or of another version")
+    try:
+        start = len(_MAGIC) + 8
+        end = start + int.from_bytes(data[len(_MAGIC) : start], "little")
+        head = json.loads(zlib.decompress(data[start:end]))
+        return _build(head, zlib.decompress(data[end:]))
+    except (ValueError, KeyError, TypeError, IndexError, StopIteration, zlib.error) as error:
+        raise CodecError(f"damaged records: {error}") from error
+
+
+def _head_of(history: History, sizes: Iterator[int]) -> Iterator[object]:
+    yield history.duration
+    yield history.last
+    yield history.untracked
+    yield history.flaky
+    yield [[record.passed, record.recorded_at, next(sizes)] for record in history.records]
+
+
+def _build(head: dict[str, Any], body: bytes) -> ModuleRecords:
+    count = int.from_bytes(body[:4], "little")
+    prints = [body[4 + 16 * number : 20 + 16 * number] for number in range(count)]
+    rest = iter(_read_numbers(body[4 + 16 * count :]))
+    facts = [Fact(key, prints[next(rest)]) for key in head["keys"]]
+    common = [facts[number] for number in islice(rest, next(rest))]
+    tests: dict[str, History] = {}
+    for nodeid, duration, last, untracked, flaky, records in head["tests"]:
+        tests[nodeid] = History(
+            records=tuple(
+                Record((*common, *(facts[number] for number in islice(rest, size))), passed, recorded_at)
+                for passed, recorded_at, size in records
+            ),
+            duration=duration,
+            last=None if last is None else Outcome(last),
+            untracked=untracked,
+            flaky=flaky,
+        )
+    return ModuleRecords(head["path"], tests)
+
+
+def _numbers(values: Iterable[int]) -> bytes:
+    found = array("I", values)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found.tobytes()
+
+
+def _read_numbers(data: bytes) -> array[int]:
+    found = array("I")
+    found.frombytes(data)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found

@@ -1,0 +1,160 @@
+"""Sees files, directories, programs and connections through the interpreter's audit events.
+
+An audit hook can not be removed, so there is one for the life of the process; it hands events to the observer that
+is installed, and costs one look-up when there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import pluggy
+import pytest
+
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.unit import Unit
+
+_WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_IMPORTLIB: Final = "<frozen importlib._bootstrap"
+_IMPORTING: Final = frozenset(("get_code", "_fill_cache", "_cache_bytecode", "set_data", "path_stats", "find_spec"))
+_HARNESS: Final = tuple(
+    str(Path(file).parent) + os.sep
+    for file in (pluggy.__file__, sys.modules[pytest.Item.__module__].__file__, Path(__file__).parent)
+    if file is not None
+)
+_STDLIB: Final = str(Path(os.__file__).parent) + os.sep
+_SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
+_PROGRAMS: Final = frozenset(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"))
+
+
+class AuditObserver:
+    """Turns audit events into inputs, and into reasons why a unit can not be tracked."""
+
+    def __init__(self, inputs: Inputs, places: Places, current: Callable[[], Unit], importing: list[str]) -> None:
+        self._inputs = inputs
+        self._places = places
+        self._current = current
+        self._importing = importing
+        self._busy: int | None = None
+        self._handlers: dict[str, Callable[..., None]] = {
+            "open": self._open,
+            "os.listdir": self._list,
+            "os.scandir": self._list,
+            "os.mkdir": self._mkdir,
+            "os.rename": self._rename,
+            "os.link": self._rename,
+            "os.symlink": self._rename,
+            "sqlite3.connect": self._database,
+            "socket.connect": self._connect,
+            "builtins.breakpoint": self._breakpoint,
+            **{event: self._program for event in _PROGRAMS},
+        }
+        self._previous = install(self)
+
+    def close(self) -> None:
+        install(self._previous)
+
+    def handle(self, event: str, args: tuple[Any, ...]) -> None:
+        handler = self._handlers.get(event)
+        me = threading.get_ident()
+        if handler is None or self._busy == me:
+            return
+        self._busy = me
+        try:
+            handler(*args)
+        except Exception as error:
+            self._current().spoil(f"observing {event} failed: {error!r}")
+        finally:
+            self._busy = None
+
+    def _open(self, path: object, _mode: object, flags: int) -> None:
+        name = _path(path)
+        if name is None or name in self._importing or self._harness_asks():
+            return
+        if flags & _WRITING and not (flags & os.O_RDWR and not flags & (os.O_TRUNC | os.O_CREAT)):
+            self._inputs.wrote(name)
+            return
+        if not name.endswith(".pyc"):
+            self._inputs.read_file(name)
+
+    def _list(self, path: object = None) -> None:
+        name = "." if path is None else _path(path)
+        if name is not None and not self._harness_asks():
+            self._inputs.read_directory(name)
+
+    def _mkdir(self, path: object, *_: object) -> None:
+        name = _path(path)
+        if name is not None and not os.path.exists(name):  # noqa: PTH110
+            self._inputs.made_directory(name)
+
+    def _rename(self, _source: object, target: object, *_: object) -> None:
+        name = _path(target)
+        if name is not None:
+            self._inputs.wrote(name)
+
+    def _database(self, path: object) -> None:
+        name = _path(path)
+        if name is None or name in ("", ":memory:") or name.startswith("file:"):
+            return
+        if os.path.exists(name):  # noqa: PTH110
+            self._inputs.read_file(name)
+        else:
+            self._inputs.wrote(name)
+
+    def _connect(self, _socket: object, address: object) -> None:
+        if not self._harness_asks():
+            self._current().spoil(f"connects to {address}")
+
+    def _program(self, *args: object) -> None:
+        if not self._harness_asks():
+            self._current().spoil(f"starts a program: {args[0] if args else 'a copy of itself'}")
+
+    def _breakpoint(self) -> None:
+        self._current().spoil("enters a debugger")
+
+    def _harness_asks(self) -> bool:
+        """Whether pytest, or Python's import machinery, does this for itself rather than for the code under test."""
+        frame: FrameType | None = sys._getframe(3)
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.startswith(_IMPORTLIB):
+                if frame.f_code.co_name in _IMPORTING:
+                    return True
+            elif file.startswith(_HARNESS):
+                return True
+            elif not file.startswith(_STDLIB) or any(part in file for part in _SITE):
+                return False
+            frame = frame.f_back
+        return False
+
+
+def _path(path: object) -> str | None:
+    if isinstance(path, str | bytes | os.PathLike):
+        return os.fsdecode(path)
+    return None
+
+
+_observer: AuditObserver | None = None
+_hooked = False
+
+
+def install(observer: AuditObserver | None) -> AuditObserver | None:
+    """Hand events to ``observer`` from now on; returns the one before."""
+    global _hooked, _observer  # noqa: PLW0603 - the hook is the interpreter's, one for the life of the process
+    before, _observer = _observer, observer
+    if not _hooked and observer is not None:
+        _hooked = True
+        sys.addaudithook(_hook)
+    return before
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if _observer is not None:
+        _observer.handle(event, args)

@@ -1,0 +1,36 @@
+"""Which functions ran: one protocol, and the cheapest sound means this interpreter has for it."""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Protocol
+
+from pytest_perfcache.trace.codes import Codes
+
+
+class CallTracer(Protocol):
+    """Marks functions when their code is loaded; tells which marked functions were entered, in any thread."""
+
+    def instrument(self, code: CodeType, path: str) -> CodeType:
+        """Mark all functions of a module; the code to execute in its place. ``path`` names the module's file."""
+
+    def take(self) -> list[int]:
+        """Numbers of the functions that were entered since the last call."""
+
+    def intact(self) -> bool:
+        """Whether nobody took the tracer's means away."""
+
+    def close(self) -> None:
+        """Stop for good. Code that was marked runs on."""
+
+
+def call_tracer(codes: Codes) -> CallTracer | None:
+    """The tracer for this interpreter; None where another tool holds every slot that it could use."""
+    if sys.version_info >= (3, 12):
+        from pytest_perfcache.trace.monitor import MonitorTracer
+
+        return MonitorTracer.acquire(codes)
+    from pytest_perfcache.trace.marks import MarkTracer
+
+    return MarkTracer(codes)

@@ -1,0 +1,89 @@
+"""Numbers for the functions of the project, and what their code imports when it runs."""
+
+from __future__ import annotations
+
+import opcode
+from collections.abc import Iterator
+from inspect import CO_NEWLOCALS, CO_OPTIMIZED
+from types import CodeType
+from typing import Final, NamedTuple
+
+_IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
+_EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
+_LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
+_INLINE: Final = frozenset(("<listcomp>", "<dictcomp>", "<setcomp>"))
+"""Run only while the function around them runs, so they need no number."""
+
+
+class ImportSpec(NamedTuple):
+    """One import statement: ``from ..package import a, b`` is ``(2, "package", ("a", "b"))``."""
+
+    level: int
+    module: str
+    names: tuple[str, ...]
+
+
+class Codes:
+    """A number for each function (path and qualified name), given when its code is first seen."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, str], int] = {}
+        self.names: list[tuple[str, str]] = []
+        self.imports: dict[int, tuple[ImportSpec, ...]] = {}
+        self.importing = 0
+        """Bit mask of the functions that import something when they run."""
+
+    def number(self, path: str, code: CodeType) -> int:
+        key = (path, code.co_qualname)
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = len(self.names)
+            self.names.append(key)
+        specs = tuple(import_statements(code))
+        if specs:
+            self.imports[found] = self.imports.get(found, ()) + specs
+            self.importing |= 1 << found
+        return found
+
+
+def is_function(code: CodeType) -> bool:
+    """Whether this is a function's code: not a module's, a class body's or an inlined comprehension's."""
+    wanted = CO_NEWLOCALS | CO_OPTIMIZED
+    return code.co_flags & wanted == wanted and code.co_name not in _INLINE
+
+
+def nested(code: CodeType) -> Iterator[CodeType]:
+    """The code objects directly inside this one."""
+    return (constant for constant in code.co_consts if isinstance(constant, CodeType))
+
+
+def import_statements(code: CodeType) -> Iterator[ImportSpec]:
+    """The import statements in this code itself, read from its bytecode.
+
+    The compiler puts the level and the names just before each ``IMPORT_NAME``, in every version since 3.11.
+    """
+    raw = code.co_code
+    opcodes = raw[::2]
+    at = opcodes.find(_IMPORT_NAME)
+    while at >= 0:
+        name, before = _argument(raw, 2 * at)
+        names, before = _constant(code, before - 2)
+        level, _ = _constant(code, before - 2)
+        if isinstance(level, int):
+            yield ImportSpec(level, code.co_names[name], names if isinstance(names, tuple) else ())
+        at = opcodes.find(_IMPORT_NAME, at + 1)
+
+
+def _argument(raw: bytes, at: int) -> tuple[int, int]:
+    """The full argument of the instruction at ``at``, and where its first extension starts."""
+    value, shift = raw[at + 1], 8
+    while at >= 2 and raw[at - 2] == _EXTENDED_ARG:
+        at -= 2
+        value |= raw[at + 1] << shift
+        shift += 8
+    return value, at
+
+
+def _constant(code: CodeType, at: int) -> tuple[object, int]:
+    value, start = _argument(code.co_code, at)
+    return (code.co_consts[value] if code.co_code[at] == _LOAD_CONST else value), start

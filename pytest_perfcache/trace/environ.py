@@ -1,0 +1,59 @@
+"""Sees environment variables being read, one by one, through ``os.environ`` and ``os.getenv``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Final
+
+from pytest_perfcache.facts.world import VOLATILE_VARIABLES
+from pytest_perfcache.trace.inputs import Inputs
+
+_PYTEST: Final = f"{os.sep}_pytest{os.sep}"
+
+
+class EnvironObserver:
+    """Patches the class of ``os.environ``; every other mapping is left alone. Undone by :meth:`close`."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._undo = ExitStack()
+        environ: Any = type(os.environ)
+        getitem, iterate = environ.__getitem__, environ.__iter__
+
+        def __getitem__(self: Any, key: str) -> str:
+            try:
+                value: str = getitem(self, key)
+            except KeyError:
+                if self is os.environ:
+                    _note(inputs, key, None)
+                raise
+            if self is os.environ:
+                _note(inputs, key, value)
+            return value
+
+        def __iter__(self: Any) -> Iterator[str]:
+            if self is os.environ and not _harness(sys._getframe(1)):
+                inputs.read_environment()
+            found: Iterator[str] = iterate(self)
+            return found
+
+        for name, method, before in (("__getitem__", __getitem__, getitem), ("__iter__", __iter__, iterate)):
+            self._undo.callback(setattr, environ, name, before)
+            setattr(environ, name, method)
+
+    def close(self) -> None:
+        self._undo.close()
+
+
+def _note(inputs: Inputs, key: object, value: str | None) -> None:
+    if isinstance(key, str) and key not in VOLATILE_VARIABLES and not _harness(sys._getframe(2)):
+        inputs.read_variable(key, value)
+
+
+def _harness(frame: Any) -> bool:
+    """Whether pytest reads the variable for itself; ``os`` and ``_collections_abc`` only pass the question on."""
+    while frame is not None and frame.f_code.co_filename.startswith(("<frozen os", "<frozen _collections_abc")):
+        frame = frame.f_back
+    return frame is not None and _PYTEST in frame.f_code.co_filename

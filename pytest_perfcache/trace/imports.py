@@ -1,0 +1,165 @@
+"""Sees each project module just before it is executed: marks its functions, and observes its import as a unit.
+
+Two loaders execute the Python files of a test run: ``SourceFileLoader`` (and what derives from it) and pytest's
+assertion rewriter. The first is patched in its class; of the second, the module-level name ``exec`` is shadowed, so
+that the code object passes by here after pytest compiled, rewrote or loaded it. Both are undone by
+:meth:`ImportObserver.close`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, Final
+
+import pytest
+
+from pytest_perfcache.facts.stats import RACY_NS, Signature
+from pytest_perfcache.trace.codes import import_statements
+from pytest_perfcache.trace.modules import Module, Modules
+from pytest_perfcache.trace.recorder import Recorder
+
+_REWRITER: Final = "AssertionRewritingHook"
+_PYTEST_TAG: Final = f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}"
+
+
+class ImportObserver:
+    """Installs itself on construction."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._modules: Modules = recorder.modules
+        self.importing: list[str] = []
+        """Files whose source is being loaded now, innermost last: reading them is no input."""
+        self._loaded: dict[str, Signature | None] = {}
+        self._undo = ExitStack()
+        self._patch(SourceFileLoader, "exec_module", self._source_loader(SourceFileLoader.exec_module))
+        rewriter = next((type(finder) for finder in sys.meta_path if type(finder).__name__ == _REWRITER), None)
+        if rewriter is not None:
+            self._patch(rewriter, "exec_module", self._rewriting_loader(rewriter.exec_module))  # type: ignore[attr-defined]
+            self._patch(sys.modules[rewriter.__module__], "exec", self._rewriter_exec)
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def _patch(self, owner: object, name: str, value: object) -> None:
+        missing = name not in vars(owner)
+        before = getattr(owner, name, None)
+        setattr(owner, name, value)
+        if missing:
+            self._undo.callback(delattr, owner, name)
+        else:
+            self._undo.callback(setattr, owner, name, before)
+
+    def _rewriting_loader(self, original: Callable[[Any, ModuleType], None]) -> Callable[[Any, ModuleType], None]:
+        observer = self
+
+        def exec_module(self: Any, module: ModuleType) -> None:
+            __tracebackhide__ = True
+            path = observer._project_path(module)
+            if path is not None and module.__file__ is not None:
+                drop_racy_bytecode(Path(module.__file__))
+                observer._loaded[path] = Signature.of(module.__file__)
+            original(self, module)
+
+        return exec_module
+
+    def _source_loader(
+        self, original: Callable[[SourceFileLoader, ModuleType], None]
+    ) -> Callable[[SourceFileLoader, ModuleType], None]:
+        observer = self
+
+        def exec_module(self: SourceFileLoader, module: ModuleType) -> None:
+            __tracebackhide__ = True
+            path = observer._project_path(module)
+            if path is None:
+                original(self, module)
+                return
+            drop_racy_bytecode(Path(self.path))
+            signature = Signature.of(self.path)
+            with observer._loading(self.path):
+                code = self.get_code(module.__name__)
+            if code is None:
+                original(self, module)
+                return
+            observer._execute(path, code, module.__dict__, signature)
+
+        return exec_module
+
+    def _rewriter_exec(self, code: CodeType, namespace: dict[str, Any]) -> None:
+        """Stands for ``exec`` in pytest's assertion rewriter."""
+        __tracebackhide__ = True
+        module = sys.modules.get(str(namespace.get("__name__")))
+        path = None if module is None else self._project_path(module)
+        if path is None:
+            exec(code, namespace)
+            return
+        self._execute(path, code, namespace, self._loaded.get(path))
+
+    def _project_path(self, module: ModuleType) -> str | None:
+        spec = module.__spec__
+        origin = spec.origin if spec is not None else None
+        if origin is None or not self._modules.places.is_project(origin):
+            return None
+        return self._modules.places.relative(origin)
+
+    def _execute(
+        self, path: str, code: CodeType, namespace: dict[str, Any], signature: Signature | None
+    ) -> None:
+        __tracebackhide__ = True
+        module = self._entered(path, code, str(namespace["__name__"]), signature)
+        recorder = self._recorder
+        recorder.current.modules.add(path)
+        code = recorder.calls.instrument(code, path)
+        if not recorder.at_home:
+            module.coarse = True
+            exec(code, namespace)
+            return
+        recorder.enter(module.unit)
+        try:
+            exec(code, namespace)
+        finally:
+            recorder.leave(module.unit)
+            self._modules.forget_closures()
+
+    def _entered(self, path: str, code: CodeType, name: str, signature: Signature | None) -> Module:
+        file = self._modules.places.root / path
+        with self._loading(str(file)):
+            source = file.read_bytes() if signature is not None else None
+        module = self._modules.add(path, name, source, signature)
+        module.coarse = module.coarse or Signature.of(file) != signature
+        module.imports = tuple(import_statements(code))
+        return module
+
+    @contextmanager
+    def _loading(self, file: str) -> Iterator[None]:
+        self.importing.append(file)
+        try:
+            yield
+        finally:
+            self.importing.pop()
+
+
+def drop_racy_bytecode(source: Path) -> None:
+    """Remove compiled files so young that they may stem from an earlier content of their source.
+
+    Python takes a ``.pyc`` as good when size and whole second of the source agree; a source that was written twice
+    within one second can be older than its text.
+    """
+    try:
+        modified = source.stat().st_mtime_ns
+        caches = [Path(importlib.util.cache_from_source(str(source)))]
+    except (OSError, NotImplementedError):
+        return
+    caches.append(caches[0].with_name(f"{source.stem}.{_PYTEST_TAG}.pyc"))
+    for cache in caches:
+        try:
+            if cache.stat().st_mtime_ns < modified + RACY_NS:
+                cache.unlink(missing_ok=True)
+        except OSError:
+            continue

@@ -1,0 +1,122 @@
+"""What was read from outside the code: each input is fingerprinted as it was when it was first used.
+
+At the end everything is looked at again; what moved meanwhile says nothing about the result, so the records that
+depend on it are not stored.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from pytest_perfcache.facts.digest import ABSENT, fingerprint
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.facts.stats import Signature
+from pytest_perfcache.facts.world import environment_fingerprint, listing_fingerprint, whole_environment
+from pytest_perfcache.model import Fingerprint, Kind
+from pytest_perfcache.trace.unit import Unit
+
+
+class Inputs:
+    """The inputs of this process, by fact key."""
+
+    def __init__(self, places: Places, environ: Mapping[str, str], current: Callable[[], Unit]) -> None:
+        self._places = places
+        self._environ = dict(environ)
+        self._current = current
+        self._signatures: dict[str, Signature | None] = {}
+        self._fingerprints: dict[str, Fingerprint] = {}
+        self._written: dict[str, Unit] = {}
+        self._made: set[str] = set()
+        self._derived: set[str] = set()
+
+    def read_file(self, path: str) -> None:
+        """A file was opened for reading, or looked for and not found."""
+        full = os.path.abspath(path)  # noqa: PTH100 - pathlib costs ten times as much, and this runs for every open
+        if self._own(full):
+            return
+        self._depend(Kind.FILE, full, self._first_look)
+
+    def read_directory(self, path: str) -> None:
+        """A directory was listed."""
+        full = os.path.abspath(path)  # noqa: PTH100
+        if not self._own(full):
+            self._depend(Kind.DIRECTORY, full, lambda _, name: listing_fingerprint(self._places, name))
+
+    def wrote(self, path: str) -> None:
+        """A file was opened for writing, created or moved to: what it holds from now on is no input."""
+        self._written.setdefault(os.path.abspath(path), self._current())  # noqa: PTH100
+
+    def made_directory(self, path: str) -> None:
+        """A directory was created: nothing in it is an input."""
+        self._made.add(os.path.abspath(path))  # noqa: PTH100
+
+    def read_variable(self, name: str, value: str | None) -> None:
+        """An environment variable was read. One that the run itself set is no input."""
+        if value != self._environ.get(name):
+            self._derived.add(name)
+            return
+        key = f"{Kind.ENVIRONMENT}:{name}"
+        self._fingerprints.setdefault(key, environment_fingerprint(value))
+        self._current().inputs.add(key)
+
+    def read_environment(self) -> None:
+        """The names of all environment variables were asked for."""
+        key = f"{Kind.ENVIRONMENT_NAMES}:"
+        self._fingerprints.setdefault(key, whole_environment(self._environ))
+        self._current().inputs.add(key)
+
+    def settle(self) -> dict[str, Fingerprint]:
+        """All inputs with their fingerprints at first use; those that moved since are left out."""
+        settled: dict[str, Fingerprint] = {}
+        for key, found in self._fingerprints.items():
+            if self._holds(key, found):
+                settled[key] = found
+        for key, signature in self._signatures.items():
+            path = self._places.root / key.partition(":")[2]
+            if Signature.of(path) == signature:
+                settled.setdefault(key, ABSENT if signature is None else fingerprint(path.read_bytes()))
+            else:
+                settled.pop(key, None)
+        return settled
+
+    def _holds(self, key: str, found: Fingerprint) -> bool:
+        kind, _, name = key.partition(":")
+        return kind != Kind.DIRECTORY or listing_fingerprint(self._places, name) == found
+
+    def _own(self, full: str) -> bool:
+        """Whether the run made this itself, or it is no input by its nature."""
+        if self._places.is_library(full) or self._places.is_scratch(full):
+            return True
+        writer = self._written.get(full)
+        if writer is not None:
+            if writer.name.startswith("test ") and writer is not self._current():
+                self._current().spoil(f"reads {self._places.relative(full)}, which {writer.name} wrote")
+            return True
+        return bool(self._made) and any(parent in self._made for parent in _parents(full))
+
+    def _depend(self, kind: Kind, full: str, look: Callable[[str, str], Fingerprint | None]) -> None:
+        name = self._places.relative(full)
+        key = f"{kind}:{name}"
+        if key not in self._fingerprints and key not in self._signatures:
+            found = look(key, name)
+            if found is not None:
+                self._fingerprints[key] = found
+        self._current().inputs.add(key)
+
+    def _first_look(self, key: str, name: str) -> Fingerprint | None:
+        """The content now, where its time stamps could not tell a later write apart; else only its signature."""
+        path = self._places.root / name
+        signature = self._signatures[key] = Signature.of(path)
+        if signature is None or not signature.racy(time.time_ns()):
+            return None
+        try:
+            return fingerprint(path.read_bytes())
+        except OSError:
+            return None
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split(os.sep)
+    return [os.sep.join(parts[:depth]) for depth in range(2, len(parts) + 1)]

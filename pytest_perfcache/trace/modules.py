@@ -1,0 +1,227 @@
+"""The project's modules and what they import: static import statements joined with what was seen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.util import resolve_name
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from pytest_perfcache.facts.digest import fingerprint
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.facts.stats import Signature
+from pytest_perfcache.model import Fingerprint
+from pytest_perfcache.trace.codes import Codes, ImportSpec, import_statements, nested
+from pytest_perfcache.trace.unit import Touched, Unit, numbers_in, whole
+
+
+@dataclass(slots=True, eq=False)
+class Module:
+    """One project module as it was loaded: its content then, and what its import touched.
+
+    ``coarse``: it was loaded out of sight, so nothing finer than its whole content can stand for it.
+    """
+
+    number: int
+    path: str
+    name: str
+    content: Fingerprint
+    signature: Signature | None
+    unit: Unit
+    imports: tuple[ImportSpec, ...] = ()
+    coarse: bool = False
+
+
+@dataclass(slots=True)
+class _Reached:
+    """What a set of modules brings along: everything that they import, directly or not."""
+
+    modules: int
+    blocks: int
+    inputs: frozenset[str]
+    untracked: str
+
+
+class Modules:
+    """The import graph of the project in this process. Closures are remembered until a module is added."""
+
+    def __init__(self, places: Places, codes: Codes) -> None:
+        self.places = places
+        self._codes = codes
+        self.by_path: dict[str, Module] = {}
+        self.by_number: list[Module] = []
+        self._paths: dict[str, str | None] = {}
+        self._reached: dict[frozenset[str], _Reached] = {}
+        self._edges: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+
+    def add(self, path: str, name: str, source: bytes | None, signature: Signature | None) -> Module:
+        """Enter a module that is about to be executed (again)."""
+        module = Module(
+            number=len(self.by_number),
+            path=path,
+            name=name,
+            content=fingerprint(source or b""),
+            signature=signature,
+            unit=Unit(f"import of {path}"),
+        )
+        known = self.by_path.get(path)
+        if known is not None:
+            module.coarse = known.content != module.content
+            module.unit.parts.append(known.unit)
+        self.by_number.append(module)
+        self.by_path[path] = module
+        self.forget_closures()
+        return module
+
+    def forget_closures(self) -> None:
+        self._reached.clear()
+        self._edges.clear()
+
+    def path_of(self, name: str) -> str | None:
+        """The project path of a loaded module; None where it is not loaded or not the project's."""
+        module = sys.modules.get(name)
+        return None if module is None else self.path_of_module(module)
+
+    def path_of_module(self, module: ModuleType) -> str | None:
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str):
+            return None
+        if file not in self._paths:
+            self._paths[file] = self.places.relative(file) if self.places.is_project(file) else None
+        return self._paths[file]
+
+    def touched(self, units: Iterable[Unit], paths: Iterable[str]) -> Touched:
+        """What a test depends on that consists of these units and starts from these modules."""
+        found = whole(units)
+        blocks = 0
+        roots = set(paths)
+        for unit in found:
+            blocks |= unit.blocks
+            roots |= unit.modules
+        roots |= self._imported_by(blocks)[0]
+        reached = self._reach(frozenset(roots))
+        untracked = next((unit.untracked for unit in found if unit.untracked), reached.untracked)
+        inputs = reached.inputs.union(*(unit.inputs for unit in found))
+        return Touched(reached.modules, blocks | reached.blocks, inputs, untracked)
+
+    def libraries(self, touched: Touched) -> frozenset[str]:
+        """Top-level names of everything that was imported and is not the project's."""
+        found = self._imported_by(touched.blocks)[1]
+        return found.union(*(self._edges_of(self.by_number[n])[1] for n in numbers_in(touched.modules)))
+
+    def _reach(self, roots: frozenset[str]) -> _Reached:
+        found = self._reached.get(roots)
+        if found is None:
+            seen: dict[str, Module] = {}
+            waiting = list(roots)
+            while waiting:
+                path = waiting.pop()
+                if path not in seen:
+                    module = seen[path] = self._module(path)
+                    waiting += self._edges_of(module)[0]
+            found = self._reached[roots] = _join(seen.values())
+        return found
+
+    def _module(self, path: str) -> Module:
+        """The module, entered as coarse where it was loaded out of sight."""
+        module = self.by_path.get(path)
+        return module if module is not None else self._add_unseen(path)
+
+    def _add_unseen(self, path: str) -> Module:
+        file = self.places.root / path
+        signature = Signature.of(file)
+        source = file.read_bytes() if signature else None
+        reached, edges = self._reached, self._edges
+        module = self.add(path, _loaded_name(str(file)), source, signature)
+        self._reached, self._edges = reached, edges
+        module.coarse = True
+        if source is not None and path.endswith(".py"):
+            module.imports = tuple(_all_imports(source, path))
+        return module
+
+    def _edges_of(self, module: Module) -> tuple[frozenset[str], frozenset[str]]:
+        found = self._edges.get(module.path)
+        if found is None:
+            paths, libraries = self._resolve(module.imports, module.path, module.name)
+            for unit in whole([module.unit]):
+                lazy, more = self._imported_by(unit.blocks)
+                paths |= lazy | unit.modules
+                libraries |= more
+            found = self._edges[module.path] = (paths - {module.path}, libraries)
+        return found
+
+    def _imported_by(self, blocks: int) -> tuple[frozenset[str], frozenset[str]]:
+        """Project paths and other top-level names imported inside these functions."""
+        paths: frozenset[str] = frozenset()
+        libraries: frozenset[str] = frozenset()
+        for number in numbers_in(blocks & self._codes.importing):
+            path = self._codes.names[number][0]
+            some, more = self._resolve(self._codes.imports[number], path, self._module(path).name)
+            paths |= some
+            libraries |= more
+        return paths, libraries
+
+    def _resolve(
+        self, specs: Iterable[ImportSpec], path: str, name: str
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Project paths and other top-level names that these import statements lead to."""
+        package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
+        paths: set[str] = set()
+        libraries: set[str] = set()
+        for target in (*_targets(specs, package), *_parents(name)):
+            found = self.path_of(target)
+            if found is not None:
+                paths.add(found)
+            elif target in sys.modules:
+                libraries.add(target.partition(".")[0])
+        return frozenset(paths), frozenset(libraries)
+
+
+def _join(modules: Iterable[Module]) -> _Reached:
+    mask = blocks = 0
+    inputs: set[str] = set()
+    untracked = ""
+    for module in modules:
+        mask |= 1 << module.number
+        for unit in whole([module.unit]):
+            blocks |= unit.blocks
+            inputs |= unit.inputs
+            untracked = untracked or unit.untracked
+    return _Reached(mask, blocks, frozenset(inputs), untracked)
+
+
+def _targets(specs: Iterable[ImportSpec], package: str) -> Iterator[str]:
+    for spec in specs:
+        try:
+            base = resolve_name("." * spec.level + spec.module, package) if spec.level else spec.module
+        except ImportError:
+            continue
+        if base:
+            yield base
+            yield from _parents(base)
+        yield from (f"{base}.{name}" for name in spec.names)
+
+
+def _parents(name: str) -> Iterator[str]:
+    while name := name.rpartition(".")[0]:
+        yield name
+
+
+def _loaded_name(file: str) -> str:
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == file:
+            return name
+    return Path(file).stem
+
+
+def _all_imports(source: bytes, path: str) -> Iterator[ImportSpec]:
+    try:
+        waiting: list[CodeType] = [compile(source, path, "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError):
+        return
+    while waiting:
+        code = waiting.pop()
+        yield from import_statements(code)
+        waiting += nested(code)

@@ -1,0 +1,72 @@
+"""Calls by ``sys.monitoring`` (PEP 669), with local events on the project's own code only.
+
+A location is switched off when it is first hit and armed again with :meth:`MonitorTracer.take`, one function at a
+time. ``sys.monitoring.restart_events`` would do the same for every tool and make the interpreter look again at every
+function it runs, the standard library's and pytest's included.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Final
+
+from pytest_perfcache.trace.codes import Codes, is_function, nested
+
+if sys.version_info >= (3, 12):
+    _monitoring = sys.monitoring
+    _NAME: Final = "pytest-perfcache"
+    _CANDIDATES: Final = (4, 3, _monitoring.PROFILER_ID)
+
+    class MonitorTracer:
+        """Holds one of the six tool ids of the interpreter until :meth:`close`."""
+
+        def __init__(self, codes: Codes, tool: int) -> None:
+            self._codes = codes
+            self._tool = tool
+            self._numbers: dict[int, int] = {}
+            self._kept: list[CodeType] = []
+            self._hit: list[CodeType] = []
+            _monitoring.register_callback(tool, _monitoring.events.PY_START, self._started)
+
+        @classmethod
+        def acquire(cls, codes: Codes) -> MonitorTracer | None:
+            for tool in _CANDIDATES:
+                if _monitoring.get_tool(tool) is None:
+                    _monitoring.use_tool_id(tool, _NAME)
+                    return cls(codes, tool)
+            return None
+
+        def instrument(self, code: CodeType, path: str) -> CodeType:
+            waiting = [code]
+            while waiting:
+                current = waiting.pop()
+                waiting += nested(current)
+                if is_function(current):
+                    self._numbers[id(current)] = self._codes.number(path, current)
+                    self._kept.append(current)
+                    _monitoring.set_local_events(self._tool, current, _monitoring.events.PY_START)
+            return code
+
+        def take(self) -> list[int]:
+            hit, self._hit = self._hit, []
+            if self.intact():
+                arm, tool, start = _monitoring.set_local_events, self._tool, _monitoring.events.PY_START
+                for code in hit:
+                    arm(tool, code, 0)
+                    arm(tool, code, start)
+            return [self._numbers[id(code)] for code in hit]
+
+        def intact(self) -> bool:
+            return _monitoring.get_tool(self._tool) == _NAME
+
+        def close(self) -> None:
+            if self.intact():
+                for code in self._kept:
+                    _monitoring.set_local_events(self._tool, code, 0)
+                _monitoring.register_callback(self._tool, _monitoring.events.PY_START, None)
+                _monitoring.free_tool_id(self._tool)
+
+        def _started(self, code: CodeType, _offset: int) -> object:
+            self._hit.append(code)
+            return _monitoring.DISABLE

@@ -1,0 +1,70 @@
+"""A unit of work under observation, and the trace that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """What one piece of work (an import, a collection, a fixture's set-up, a test) touched so far.
+
+    ``blocks`` is a bit mask of function numbers; ``modules`` are paths of project modules; ``inputs`` are fact keys;
+    ``fixtures`` are names of fixtures asked for while it ran; ``parts`` are other units that it stands on.
+    """
+
+    name: str
+    blocks: int = 0
+    modules: set[str] = field(default_factory=set)
+    inputs: set[str] = field(default_factory=set)
+    fixtures: set[str] = field(default_factory=set)
+    parts: list[Unit] = field(default_factory=list)
+    untracked: str = ""
+    """Why this work can not be tracked, in words; empty while it can."""
+
+    def spoil(self, why: str) -> None:
+        """Note the first reason why nothing may be concluded from this unit."""
+        self.untracked = self.untracked or why
+
+
+class Touched(NamedTuple):
+    """All that a test depends on, in the numbers of this process."""
+
+    modules: int
+    blocks: int
+    inputs: frozenset[str]
+    untracked: str
+
+
+def mask_of(numbers: Iterable[int]) -> int:
+    """A bit mask with these bits set."""
+    found = list(numbers)
+    if not found:
+        return 0
+    bits = bytearray(max(found) // 8 + 1)
+    for number in found:
+        bits[number >> 3] |= 1 << (number & 7)
+    return int.from_bytes(bits, "little")
+
+
+def numbers_in(mask: int) -> Iterator[int]:
+    """The set bits of a mask, ascending."""
+    for index, byte in enumerate(mask.to_bytes((mask.bit_length() + 7) // 8, "little")):
+        while byte:
+            low = byte & -byte
+            yield index * 8 + low.bit_length() - 1
+            byte ^= low
+
+
+def whole(units: Iterable[Unit]) -> list[Unit]:
+    """The units with all their parts, each once."""
+    found: dict[int, Unit] = {}
+    waiting = list(units)
+    while waiting:
+        unit = waiting.pop()
+        if id(unit) not in found:
+            found[id(unit)] = unit
+            waiting += unit.parts
+    return list(found.values())
