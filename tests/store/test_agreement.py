@@ -15,8 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.store.stores import STORES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_perfcache.store.protocol import Store
 
 KEYS = st.one_of(
@@ -30,14 +28,17 @@ VALUES = st.one_of(st.binary(max_size=8), st.integers(60, 70).map(bytes))
 class AgreementMachine(RuleBasedStateMachine):
     """Do the same to a store and to a dictionary."""
 
-    make_store: ClassVar[Callable[[Path], Store]]
-    persistent: ClassVar[bool]
+    kind: ClassVar[str]
 
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp())
-        self.store = type(self).make_store(self.root / "store")
+        self.persistent = self.kind != "memory"
+        self.store = self.open_store()
         self.model: dict[str, bytes] = {}
+
+    def open_store(self) -> Store:
+        return STORES[self.kind](self.root / "store")
 
     def teardown(self) -> None:
         self.store.close()
@@ -94,7 +95,7 @@ class AgreementMachine(RuleBasedStateMachine):
     def reopen(self) -> None:
         if self.persistent:
             self.store.close()
-            self.store = type(self).make_store(self.root / "store")
+            self.store = self.open_store()
 
     @invariant()
     def holds_the_same_keys(self) -> None:
@@ -115,12 +116,8 @@ class AgreementMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("kind", STORES)
 def test_a_store_behaves_like_a_dictionary(kind: str) -> None:
-    class Machine(AgreementMachine):
-        make_store = staticmethod(STORES[kind])
-        persistent = kind != "memory"
-
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Machine,
+    run_state_machine_as_test(
+        type("Machine", (AgreementMachine,), {"kind": kind}),
         settings=settings(
             max_examples=20,
             stateful_step_count=20,
