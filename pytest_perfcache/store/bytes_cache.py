@@ -46,6 +46,8 @@ class BytesCache(Cache):  # type: ignore[misc]  # diskcache has no types
         self._own_settings = DEFAULT_SETTINGS | {
             "eviction_policy": "least-recently-used",
             "cull_limit": 0,
+            # A mapped database that somebody cuts off kills the process (SIGBUS) instead of raising an error.
+            "sqlite_mmap_size": 0,
             "disk_min_file_size": inline_bytes,
         }
         try:
