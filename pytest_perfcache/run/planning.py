@@ -1,0 +1,89 @@
+"""From the store and the world to verdicts: loads each module's records once and decides test by test."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pytest_perfcache.decide.verify import Changes, Conditions, decide
+from pytest_perfcache.errors import CodecError
+from pytest_perfcache.facts.world import World
+from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Verdict
+from pytest_perfcache.store.protocol import Store
+from pytest_perfcache.store.records import decode
+
+RECORDS: Final = "records/"
+SOURCE: Final = "source/"
+
+
+class Planner:
+    """Remembers what it loaded, for the merge at the end of the run."""
+
+    def __init__(self, store: Store, world: World) -> None:
+        self._store = store
+        self._world = world
+        self._modules: dict[str, ModuleRecords] = {}
+        self._changes: dict[str, Changes] = {}
+
+    def load(self, paths: Iterable[str]) -> None:
+        """Fetch the records of these modules with one request."""
+        wanted = [path for path in dict.fromkeys(paths) if path not in self._modules]
+        found = self._store.get_many([RECORDS + path for path in wanted])
+        for path in wanted:
+            self._modules[path] = decode_or_empty(path, found.get(RECORDS + path))
+
+    def decide(self, path: str, nodeid: str, conditions: Conditions) -> Verdict:
+        return decide(nodeid, self._history(path, nodeid), self._changes_of(path), conditions)
+
+    def contradicts(self, path: str, nodeid: str, *, passed: bool) -> bool:
+        """Whether, before the run, a record of the other outcome matched."""
+        history = self._history(path, nodeid)
+        changes = self._changes_of(path)
+        records = history.records if history else ()
+        return any(record.passed is not passed and not changes.broken(record) for record in records)
+
+    def everything(self) -> Iterator[tuple[str, str]]:
+        """Path and node id of each test that has records."""
+        self.load(key.removeprefix(RECORDS) for key in self._store.keys(RECORDS))
+        for path, module in self._modules.items():
+            for nodeid in module.tests:
+                yield path, nodeid
+
+    def _history(self, path: str, nodeid: str) -> History | None:
+        self.load([path])
+        return self._modules[path].tests.get(nodeid)
+
+    def _changes_of(self, path: str) -> Changes:
+        found = self._changes.get(path)
+        if found is None:
+            self.load([path])
+            histories = self._modules[path].tests.values()
+            facts = (fact for history in histories for record in history.records for fact in record.facts)
+            found = self._changes[path] = Changes.among(facts, self._world.state, self._world.mention)
+        return found
+
+
+def decode_or_empty(path: str, data: bytes | None) -> ModuleRecords:
+    """Anything that can not be read is a miss."""
+    if data is None:
+        return ModuleRecords(path)
+    try:
+        return decode(data)
+    except CodecError:
+        return ModuleRecords(path)
+
+
+def source_key(content: Fingerprint) -> str:
+    return f"{SOURCE}{content.hex()}"
+
+
+def pack_source(source: bytes) -> bytes:
+    return zlib.compress(source, 1)
+
+
+def unpack_source(data: bytes | None) -> bytes | None:
+    try:
+        return None if data is None else zlib.decompress(data)
+    except zlib.error:
+        return None

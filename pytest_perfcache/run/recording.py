@@ -1,0 +1,185 @@
+"""In the process that runs tests: says which unit is at work, and keeps what each test left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from types import ModuleType
+from typing import Any, Final
+
+import pytest
+
+from pytest_perfcache.model import Outcome
+from pytest_perfcache.run.tracing import Tracing
+from pytest_perfcache.trace.unit import Touched, Unit
+
+_UNIT: Final = pytest.StashKey[Unit]()
+_PHASES: Final = ("setup", "call", "teardown")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One test as it ran here."""
+
+    nodeid: str
+    path: str
+    outcome: Outcome
+    duration: float
+    """Seconds for set-up, call and teardown."""
+    touched: Touched
+
+
+@dataclass(slots=True)
+class _Current:
+    """The test that runs now."""
+
+    unit: Unit
+    phases: list[tuple[str, Outcome]] = field(default_factory=list)
+    duration: float = 0.0
+    entered: set[str] = field(default_factory=set)
+
+    def outcome(self) -> Outcome:
+        """A clean pass is one passed report for each phase, in this process, and nothing else."""
+        bad = [outcome for _, outcome in self.phases if outcome is not Outcome.PASSED]
+        if bad:
+            return Outcome.FAILED if Outcome.FAILED in bad else bad[0]
+        complete = tuple(phase for phase, _ in self.phases) == _PHASES and self.entered == set(_PHASES)
+        return Outcome.PASSED if complete else Outcome.INTERRUPTED
+
+
+class RecordingPlugin:
+    """Hooks of the process that runs tests; ``runs`` grows by one with each test."""
+
+    def __init__(self, tracing: Tracing, config: pytest.Config, done: Callable[[Run], None]) -> None:
+        self._tracing = tracing
+        self._config = config
+        self._done = done
+        self._recorder = tracing.recorder
+        self._fixtures: dict[pytest.FixtureDef[Any], Unit] = {}
+        self._current: _Current | None = None
+        self._plugins: list[tuple[str, bool]] | None = None
+        self._getfixturevalue = pytest.FixtureRequest.getfixturevalue
+        self._watch_dynamic_fixtures()
+
+    def _watch_dynamic_fixtures(self) -> None:
+        original, recorder = self._getfixturevalue, self._recorder
+
+        def getfixturevalue(self: pytest.FixtureRequest, argname: str) -> Any:
+            recorder.current.fixtures.add(argname)
+            return original(self, argname)
+
+        pytest.FixtureRequest.getfixturevalue = getfixturevalue  # type: ignore[method-assign]
+
+    def pytest_unconfigure(self) -> None:
+        pytest.FixtureRequest.getfixturevalue = self._getfixturevalue  # type: ignore[method-assign]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        unit = Unit(f"collection of {collector.nodeid or 'the session'}")
+        collector.stash[_UNIT] = unit
+        with self._recorder.unit(unit):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, Any, Any]:
+        with self._recorder.unit(Unit("what runs between tests")):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        if fixturedef.scope == "function":
+            return (yield)
+        unit = Unit(f"set-up of the {fixturedef.scope} fixture {fixturedef.argname}")
+        unit.fixtures.update(fixturedef.argnames)
+        self._fixtures[fixturedef] = unit
+        self._recorder.current.parts.append(unit)
+        with self._recorder.unit(unit):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        current = self._current = _Current(Unit(f"test {item.nodeid}"))
+        current.unit.fixtures.update(getattr(item, "fixturenames", ()))
+        try:
+            with self._recorder.unit(current.unit):
+                return (yield)
+        finally:
+            self._current = None
+            self._done(self._finished(item, current))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        return (yield from self._phase("setup", item))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        return (yield from self._phase("call", item))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        return (yield from self._phase("teardown", item))
+
+    def _phase(self, name: str, item: pytest.Item) -> Generator[None, Any, Any]:
+        try:
+            return (yield)
+        finally:
+            if self._current is not None:
+                self._current.entered.add(name)
+                self._use_fixtures(self._current.unit, item.nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self._current is not None:
+            self._current.phases.append((str(report.when), _outcome(report)))
+            self._current.duration += report.duration
+
+    def _use_fixtures(self, unit: Unit, nodeid: str) -> None:
+        """Let the test stand on every wider fixture that it uses, whoever had it set up."""
+        names = set(unit.fixtures)
+        waiting = set(names)
+        while waiting:
+            found = [self._fixtures[definition] for definition in self._fixtures if _serves(definition, waiting, nodeid)]
+            unit.parts += (part for part in found if part not in unit.parts)
+            more = {name for part in (*found, *unit.parts) for name in part.fixtures}
+            waiting = more - names
+            names |= more
+
+    def _finished(self, item: pytest.Item, current: _Current) -> Run:
+        units = [current.unit, self._recorder.session]
+        units += (node.stash[_UNIT] for node in item.listchain() if _UNIT in node.stash)
+        path = self._tracing.places.relative(str(item.path))
+        touched = self._tracing.modules.touched(units, [*self._roots(path)])
+        return Run(item.nodeid, path, current.outcome(), current.duration, touched)
+
+    def _roots(self, path: str) -> Iterator[str]:
+        """The test's module, the conftest files over it, and plugins that belong to the project."""
+        if path.endswith(".py"):
+            yield path
+        if self._plugins is None:
+            self._plugins = list(self._project_plugins())
+        directory = PurePosixPath(path)
+        for plugin, everywhere in self._plugins:
+            if everywhere or PurePosixPath(plugin).parent in directory.parents:
+                yield plugin
+
+    def _project_plugins(self) -> Iterable[tuple[str, bool]]:
+        for plugin in self._config.pluginmanager.get_plugins():
+            path = self._tracing.modules.path_of_module(plugin) if isinstance(plugin, ModuleType) else None
+            if path is not None:
+                yield path, PurePosixPath(path).name != "conftest.py"
+
+    def pytest_plugin_registered(self) -> None:
+        self._plugins = None
+
+
+def _serves(definition: pytest.FixtureDef[Any], names: set[str], nodeid: str) -> bool:
+    return definition.argname in names and nodeid.startswith(definition.baseid)
+
+
+def _outcome(report: pytest.TestReport) -> Outcome:
+    if hasattr(report, "wasxfail"):
+        return Outcome.XFAILED if report.skipped else Outcome.XPASSED
+    try:
+        return Outcome(report.outcome)
+    except ValueError:
+        return Outcome.INTERRUPTED

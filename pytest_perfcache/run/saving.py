@@ -1,0 +1,160 @@
+"""From what tests left to stored records: facts with fingerprints, merged with what was known."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+from pytest_perfcache.decide.learn import learn
+from pytest_perfcache.facts.digest import fingerprint
+from pytest_perfcache.facts.distributions import Distributions
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.facts.stats import Signature, StatCache
+from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, block_key
+from pytest_perfcache.run.planning import RECORDS, decode_or_empty, pack_source, source_key
+from pytest_perfcache.run.recording import Run
+from pytest_perfcache.run.tracing import Tracing
+from pytest_perfcache.store.protocol import Store
+from pytest_perfcache.store.records import encode
+from pytest_perfcache.trace.modules import Module
+from pytest_perfcache.trace.unit import Touched, numbers_in
+
+_RECORDED = (Outcome.PASSED, Outcome.FAILED)
+
+
+class Harvest:
+    """Turns the runs of this process into histories of one run each. Made once, after the last test."""
+
+    def __init__(self, tracing: Tracing, distributions: Distributions, now: Callable[[], float] = time.time) -> None:
+        self._tracing = tracing
+        self._distributions = distributions
+        self._now = now
+        self._modules: dict[int, tuple[Fact, ...] | None] = {}
+        self._libraries: dict[frozenset[str], tuple[Fact, ...]] = {}
+        self._facts: dict[str, Fact] = {}
+
+    def gather(self, runs: Iterable[Run]) -> list[ModuleRecords]:
+        """By module; a test whose inputs moved while it ran keeps no record, and says so."""
+        found: dict[str, dict[str, History]] = defaultdict(dict)
+        for run in runs:
+            found[run.path][run.nodeid] = self._history(run)
+        return [ModuleRecords(path, tests) for path, tests in found.items()]
+
+    def _history(self, run: Run) -> History:
+        untracked = run.touched.untracked
+        facts = None if untracked or run.outcome not in _RECORDED else self._trace(run.touched)
+        if facts is None:
+            moved = "" if untracked or run.outcome not in _RECORDED else "a file changed while the test ran"
+            return History(duration=run.duration, last=run.outcome, untracked=untracked or moved)
+        record = Record(facts, run.outcome is Outcome.PASSED, self._now())
+        return History(records=(record,), duration=run.duration, last=run.outcome)
+
+    def _trace(self, touched: Touched) -> tuple[Fact, ...] | None:
+        modules = self._module_facts(touched.modules)
+        inputs = [self._inputs.get(key) for key in touched.inputs]
+        if modules is None or None in inputs:
+            return None
+        blocks = []
+        for number in numbers_in(touched.blocks):
+            path, qualname = self._tracing.recorder.codes.names[number]
+            content = self._tracing.modules.by_path[path].content
+            blocks.append(self._fact(block_key(path, qualname), content))
+        read = [self._fact(key, self._inputs[key]) for key in touched.inputs]
+        return (*modules, *blocks, *read, *self._library_facts(touched))
+
+    def _module_facts(self, mask: int) -> tuple[Fact, ...] | None:
+        if mask not in self._modules:
+            modules = [self._tracing.modules.by_number[number] for number in numbers_in(mask)]
+            moved = any(module.path in self._moved for module in modules)
+            self._modules[mask] = None if moved else tuple(map(self._module_fact, modules))
+        return self._modules[mask]
+
+    def _module_fact(self, module: Module) -> Fact:
+        kind = Kind.SOURCE if module.coarse else Kind.SKELETON
+        return self._fact(f"{kind}:{module.path}", module.content)
+
+    def _library_facts(self, touched: Touched) -> tuple[Fact, ...]:
+        names = self._tracing.modules.libraries(touched)
+        if names not in self._libraries:
+            owners = {owner for name in names for owner in self._distributions.owners(name)}
+            closure = sorted({name for owner in owners for name in self._distributions.closure(owner)})
+            prints = self._distributions.fingerprint
+            self._libraries[names] = tuple(self._fact(f"{Kind.DISTRIBUTION}:{name}", prints(name)) for name in closure)
+        return self._libraries[names]
+
+    def _fact(self, key: str, found: Fingerprint) -> Fact:
+        fact = self._facts.get(key)
+        if fact is None:
+            fact = self._facts[key] = Fact(key, found)
+        return fact
+
+    @cached_property
+    def _inputs(self) -> Mapping[str, Fingerprint]:
+        return self._tracing.inputs.settle()
+
+    @cached_property
+    def _moved(self) -> frozenset[str]:
+        """Modules whose file is not what it was when it was loaded."""
+        root = self._tracing.places.root
+        modules = self._tracing.modules.by_path.values()
+        return frozenset(
+            module.path
+            for module in modules
+            if module.signature is None or Signature.of(root / module.path) != module.signature
+        )
+
+
+def merge(
+    store: Store,
+    fresh: Iterable[ModuleRecords],
+    *,
+    run: Mapping[str, Fingerprint],
+    contradicts: Callable[[str, str, bool], bool],
+    flaky_passes: int,
+) -> None:
+    """Add new histories to the store, one module at a time and nobody else's lost.
+
+    ``run``: the facts of the run itself, which every record depends on.
+    """
+    extra = tuple(Fact(key, value) for key, value in run.items())
+    fresh = list(fresh)
+    with store.transaction():
+        known = store.get_many([RECORDS + module.path for module in fresh])
+        changed: dict[str, bytes] = {}
+        for module in fresh:
+            key = RECORDS + module.path
+            tests = dict(decode_or_empty(module.path, known.get(key)).tests)
+            for nodeid, history in module.tests.items():
+                records = tuple(replace(record, facts=(*record.facts, *extra)) for record in history.records)
+                passed = history.last is Outcome.PASSED
+                contradicted = history.last in _RECORDED and contradicts(module.path, nodeid, passed)
+                tests[nodeid] = learn(
+                    tests.get(nodeid), replace(history, records=records), contradicted=contradicted, flaky_passes=flaky_passes
+                )
+            changed[key] = encode(ModuleRecords(module.path, tests))
+        store.set_many(changed)
+
+
+def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:
+    """Keep each source file's content as it was when it was used: what changed is found by comparing with it."""
+    wanted = {
+        source_key(fact.fingerprint): (fact.fingerprint, fact.name)
+        for module in fresh
+        for history in module.tests.values()
+        for record in history.records
+        for fact in record.facts
+        if fact.kind is Kind.SKELETON
+    }
+    present = set(store.keys("source/"))
+    added: dict[str, bytes] = {}
+    for key in wanted.keys() - present:
+        content, path = wanted[key]
+        signature = Signature.of(places.root / path)
+        source = (places.root / path).read_bytes() if signature else b""
+        if signature is not None and fingerprint(source) == content:
+            added[key] = pack_source(source)
+            stats.learn(path, signature, content)
+    store.set_many(added)

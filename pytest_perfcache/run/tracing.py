@@ -1,0 +1,53 @@
+"""Puts the recorder and its observers together in a process that runs tests, and takes them down again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.trace.audit import AuditObserver
+from pytest_perfcache.trace.calls import call_tracer
+from pytest_perfcache.trace.codes import Codes
+from pytest_perfcache.trace.environ import EnvironObserver
+from pytest_perfcache.trace.imports import ImportObserver
+from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.modules import Modules
+from pytest_perfcache.trace.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """What observes this process. ``environ``: the environment as it was when observation began."""
+
+    recorder: Recorder
+    modules: Modules
+    inputs: Inputs
+    places: Places
+    environ: Mapping[str, str]
+    _observers: ExitStack
+
+    @classmethod
+    def start(cls, root: Path) -> Tracing | None:
+        """Begin to observe; None where no means of tracing calls is free."""
+        places, codes = Places.of(root), Codes()
+        calls = call_tracer(codes)
+        if calls is None:
+            return None
+        modules = Modules(places, codes)
+        recorder = Recorder(codes, calls, modules)
+        environ = dict(os.environ)
+        inputs = Inputs(places, environ, lambda: recorder.current)
+        observers = ExitStack()
+        observers.callback(calls.close)
+        imports = ImportObserver(recorder)
+        observers.callback(imports.close)
+        observers.callback(AuditObserver(inputs, places, lambda: recorder.current, imports.importing).close)
+        observers.callback(EnvironObserver(inputs).close)
+        return cls(recorder, modules, inputs, places, environ, observers)
+
+    def stop(self) -> None:
+        self._observers.close()

@@ -1,0 +1,150 @@
+"""All settings as one frozen record: command line over environment over ini over defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_perfcache.errors import SettingsError
+
+_UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SPANS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_TRUE: Final = frozenset(("1", "true", "yes", "on"))
+_FALSE: Final = frozenset(("0", "false", "no", "off", ""))
+ORDERS: Final = ("auto", "file")
+
+
+def parse_bool(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in _TRUE | _FALSE:
+        return lowered in _TRUE
+    raise ValueError("takes true or false")
+
+
+def parse_size(text: str) -> int:
+    """Bytes from a text such as ``500 MB`` or ``1GiB``."""
+    return int(_quantity(text, _UNITS, "takes a size such as 500MB or 1GiB"))
+
+
+def parse_span(text: str) -> float:
+    """Seconds from a text such as ``7d``, ``12h`` or ``90s``."""
+    return _quantity(text, _SPANS, "takes a span of time such as 7d, 12h or 90s")
+
+
+def parse_count(text: str) -> int:
+    if not text.strip().isdigit():
+        raise ValueError("takes a whole number, 0 or more")
+    return int(text)
+
+
+def parse_order(text: str) -> str:
+    if text not in ORDERS:
+        raise ValueError(f"takes one of {', '.join(ORDERS)}")
+    return text
+
+
+def parse_report(text: str) -> tuple[str, str]:
+    """Format and path from ``json:PATH``."""
+    form, colon, path = text.partition(":")
+    if form != "json" or not colon or not path:
+        raise ValueError("takes json:PATH")
+    return form, path
+
+
+def _quantity(text: str, units: Mapping[str, int], expected: str) -> float:
+    match = _QUANTITY.fullmatch(text)
+    factor = units.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(expected)
+    return float(match[1]) * factor
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting and every way to give it. ``flag`` is the command line's; ini and environment follow the name.
+
+    ``switch`` options take no value on the command line and set ``on``.
+    """
+
+    name: str
+    flag: str
+    help: str
+    default: Any
+    parse: Callable[[str], Any]
+    metavar: str = ""
+    switch: bool = False
+    on: str = "true"
+    persistent: bool = True
+    """Whether it can also be given by environment and ini; the others ask for one run's output."""
+
+    @property
+    def dest(self) -> str:
+        return f"perfcache_{self.name}"
+
+    @property
+    def variable(self) -> str:
+        return self.dest.upper()
+
+
+OPTIONS: Final = (
+    Option("enabled", "--no-perfcache", "Turn pytest-perfcache off for this run.", True, parse_bool, switch=True, on="false"),
+    Option("dir", "--perfcache-dir", "Where records are kept, relative to the root directory.", ".perfcache", str, "DIR"),
+    Option("ttl", "--perfcache-ttl", "How long a record stays good before its test runs again, a quarter more or less.", 604_800.0, parse_span, "SPAN"),
+    Option("size_limit", "--perfcache-size-limit", "How large the store may grow; what was used least recently goes.", 500_000_000, parse_size, "SIZE"),
+    Option("flaky_passes", "--perfcache-flaky-passes", "Passes in a row that a flaky test owes before it is cached again.", 3, parse_count, "N"),
+    Option("order", "--perfcache-order", "auto: what failed first, then the fastest; file: as collected.", "auto", parse_order, "ORDER"),
+    Option("stats", "--perfcache-stats", "Say at length what was skipped, what ran and why.", False, parse_bool, switch=True),
+    Option("explain", "--perfcache-explain", "Say for each test (or for those whose node id starts with NODEID) why it was a hit or ran.", None, str, "NODEID", persistent=False),
+    Option("show", "--perfcache-show", "Show what is remembered, and exit.", False, parse_bool, switch=True, persistent=False),
+    Option("clear", "--perfcache-clear", "Forget everything before this run.", False, parse_bool, switch=True, persistent=False),
+    Option("report", "--perfcache-report", "Write a report; json:PATH.", None, parse_report, "FORM:PATH"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asked for. ``ttl`` in seconds, ``size_limit`` in bytes."""
+
+    enabled: bool
+    dir: Path
+    ttl: float
+    size_limit: int
+    flaky_passes: int
+    order: str
+    stats: bool
+    explain: str | None
+    show: bool
+    clear: bool
+    report: tuple[str, str] | None
+
+    @classmethod
+    def gather(
+        cls,
+        command_line: Mapping[str, str | None],
+        environ: Mapping[str, str],
+        ini: Callable[[str], str | None],
+        root: Path,
+    ) -> Settings:
+        """Join the sources; :class:`SettingsError` names the option, the value and what it takes."""
+        found = {option.name: _value(option, command_line, environ, ini) for option in OPTIONS}
+        found["dir"] = root / found["dir"]
+        return cls(**found)
+
+
+def _value(
+    option: Option, command_line: Mapping[str, str | None], environ: Mapping[str, str], ini: Callable[[str], str | None]
+) -> Any:
+    sources = [(option.flag, command_line.get(option.dest))]
+    if option.persistent:
+        sources += [(option.variable, environ.get(option.variable)), (option.dest, ini(option.dest))]
+    for where, text in sources:
+        if text is not None:
+            try:
+                return option.parse(text)
+            except ValueError as error:
+                raise SettingsError(f"{where}: {text!r} will not do; it {error}") from None
+    return option.default
