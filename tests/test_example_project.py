@@ -21,7 +21,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("region", ["north", "south"])
 def test_it_passes_with_plain_pytest_when_copied_elsewhere(copy: Path, region: str) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON"))}
-    arguments = ["-p", "no:cacheprovider", "-p", "no:perfcache", "--deselect", "tests/test_pricing.py"]
+    arguments = ["-p", "no:cacheprovider", "--deselect", "tests/test_pricing.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=copy,
