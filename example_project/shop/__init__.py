@@ -1,0 +1,1 @@
+"""A small shop. All amounts of money are whole cents."""
