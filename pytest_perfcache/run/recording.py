@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_perfcache.model import Outcome
+from pytest_perfcache.run.results import outcome_of
 from pytest_perfcache.run.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit
 
@@ -130,7 +131,7 @@ class RecordingPlugin:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._current is not None:
-            self._current.phases.append((str(report.when), _outcome(report)))
+            self._current.phases.append((str(report.when), outcome_of(report)))
             self._current.duration += report.duration
 
     def _use_fixtures(self, unit: Unit, nodeid: str) -> None:
@@ -174,12 +175,3 @@ class RecordingPlugin:
 
 def _serves(definition: pytest.FixtureDef[Any], names: set[str], nodeid: str) -> bool:
     return definition.argname in names and nodeid.startswith(definition.baseid)
-
-
-def _outcome(report: pytest.TestReport) -> Outcome:
-    if hasattr(report, "wasxfail"):
-        return Outcome.XFAILED if report.skipped else Outcome.XPASSED
-    try:
-        return Outcome(report.outcome)
-    except ValueError:
-        return Outcome.INTERRUPTED

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-DIRECTORY: Final = ".perfcache"
-
 # 1: first format.
 SCHEMA: Final = 1
 """Version of everything below the directory; a higher one starts beside the old one."""
@@ -33,12 +31,11 @@ _FILES: Final = {
 _EXISTS: Final = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 
 
-def prepare_directory(root: Path) -> Path:
-    """Create `root`/.perfcache with its files as one step, and return its sub-directory of this schema.
+def prepare_directory(directory: Path) -> Path:
+    """Create the cache directory with its files as one step, and return its sub-directory of this schema.
 
     Raises OSError when that is not possible.
     """
-    directory = root / DIRECTORY
     if not directory.is_dir():
         _create(directory)
     versioned = directory / f"v{SCHEMA}"

@@ -17,7 +17,7 @@ def names(directory: Path) -> list[str]:
 
 
 def test_the_directory_explains_itself_and_stays_out_of_version_control(tmp_path: Path) -> None:
-    versioned = prepare_directory(tmp_path)
+    versioned = prepare_directory(tmp_path / ".perfcache")
 
     assert versioned == tmp_path / ".perfcache" / f"v{SCHEMA}"
     assert names(tmp_path) == [".perfcache"]
@@ -31,7 +31,7 @@ def test_a_directory_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / ".perfcache").mkdir()
     (tmp_path / ".perfcache" / "mine").touch()
 
-    first, second = prepare_directory(tmp_path), prepare_directory(tmp_path)
+    first, second = prepare_directory(tmp_path / ".perfcache"), prepare_directory(tmp_path)
 
     assert first == second
     assert names(first.parent) == ["mine", first.name]
@@ -42,7 +42,7 @@ def test_all_who_create_it_at_once_succeed_and_leave_nothing_behind(tmp_path: Pa
 
     def prepare(_: int) -> Path:
         barrier.wait()
-        return prepare_directory(tmp_path)
+        return prepare_directory(tmp_path / ".perfcache")
 
     with ThreadPoolExecutor(8) as pool:
         versioned = set(pool.map(prepare, range(8)))
@@ -64,7 +64,7 @@ def test_who_loses_the_race_uses_the_winner_s_directory(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", lose)
-    versioned = prepare_directory(tmp_path)
+    versioned = prepare_directory(tmp_path / ".perfcache")
 
     assert names(tmp_path) == [".perfcache"]
     assert names(versioned.parent) == [versioned.name, "winner"]
@@ -74,7 +74,7 @@ def test_a_file_in_its_place_is_an_error_and_survives(tmp_path: Path) -> None:
     (tmp_path / ".perfcache").write_text("mine")
 
     with pytest.raises(OSError, match="perfcache"):
-        prepare_directory(tmp_path)
+        prepare_directory(tmp_path / ".perfcache")
 
     assert (tmp_path / ".perfcache").read_text() == "mine"
     assert names(tmp_path) == [".perfcache"]
@@ -86,6 +86,6 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Path, "write_text", fail)
     with pytest.raises(OSError, match="No space left"):
-        prepare_directory(tmp_path)
+        prepare_directory(tmp_path / ".perfcache")
 
     assert names(tmp_path) == []

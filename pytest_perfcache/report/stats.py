@@ -1,0 +1,81 @@
+"""The figures of one session. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pytest_perfcache.model import TestResult, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts and seconds of some tests."""
+
+    hits: int = 0
+    runs: int = 0
+    saved: float = 0.0
+    """Seconds that the hits took when they last ran."""
+    spent: float = 0.0
+    """Seconds that the tests that ran took, all workers together."""
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Between 0 and 1; None where there is no test."""
+        total = self.hits + self.runs
+        return self.hits / total if total else None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """All that is told of a session."""
+
+    verdicts: Mapping[str, Verdict]
+    results: Mapping[str, TestResult]
+    seconds: float
+    """Wall time of the test loop."""
+    workers: int
+    """How many ran tests at the same time, at least 1."""
+
+    def totals(self, nodeids: Iterable[str] | None = None) -> Totals:
+        """Over all tests, or over these."""
+        hits = runs = 0
+        saved = spent = 0.0
+        for nodeid in self.nodeids() if nodeids is None else nodeids:
+            verdict, result = self.verdicts.get(nodeid), self.results.get(nodeid)
+            if result is not None:
+                runs += 1
+                spent += result.duration
+            elif verdict is not None and verdict.hit:
+                hits += 1
+                saved += verdict.duration or 0.0
+        return Totals(hits, runs, saved, spent)
+
+    def nodeids(self) -> list[str]:
+        """Every test that was a hit or ran, hits first."""
+        hits = [nodeid for nodeid, verdict in self.verdicts.items() if verdict.hit and nodeid not in self.results]
+        return [*hits, *self.results]
+
+    @property
+    def efficiency(self) -> float | None:
+        """Seconds spent in tests over seconds that all workers had; None where nothing ran."""
+        if not self.results or self.seconds <= 0:
+            return None
+        return min(1.0, self.totals().spent / (self.seconds * self.workers))
+
+    def by_module(self) -> dict[str, Totals]:
+        modules: dict[str, list[str]] = {}
+        for nodeid in self.nodeids():
+            modules.setdefault(nodeid.partition("::")[0], []).append(nodeid)
+        return {path: self.totals(nodeids) for path, nodeids in modules.items()}
+
+    def by_reason(self) -> list[tuple[str, int]]:
+        """Reasons of the tests that ran, the most frequent first."""
+        counts = Counter(
+            self.verdicts[nodeid].reason.value for nodeid in self.results if nodeid in self.verdicts
+        )
+        return counts.most_common()
+
+    def slowest(self, count: int) -> list[TestResult]:
+        return sorted(self.results.values(), key=lambda result: -result.duration)[:count]

@@ -1,0 +1,89 @@
+"""What pytest's configuration means for this plugin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pytest_perfcache import __version__
+from pytest_perfcache.errors import SettingsError
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.facts.run import run_facts
+from pytest_perfcache.model import Fingerprint
+from pytest_perfcache.settings import OPTIONS, Settings
+
+SETTINGS: Final = pytest.StashKey[Settings]()
+_OWN: Final = "pytest-perfcache"
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Gathered once a session; a value that can not be used is a ``UsageError``."""
+    if SETTINGS not in config.stash:
+        given: Any = getattr(config, "known_args_namespace", None) or config.option
+        command_line = {option.dest: getattr(given, option.dest, None) for option in OPTIONS}
+        try:
+            config.stash[SETTINGS] = Settings.gather(command_line, os.environ, config.getini, config.rootpath)
+        except SettingsError as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[SETTINGS]
+
+
+def distributes(options: object) -> bool:
+    """Whether xdist's workers run the tests, so that this process only controls."""
+    return bool(getattr(options, "numprocesses", None) or getattr(options, "tx", None))
+
+
+def facts_of_run(config: pytest.Config, environ: Mapping[str, str]) -> dict[str, Fingerprint]:
+    """The facts of this run that every test depends on."""
+    root = str(config.rootpath)
+    return run_facts(
+        options=vars(config.option),
+        ini=_ini(config),
+        plugins=_plugins(config),
+        environ=environ,
+        directory=os.path.relpath(config.invocation_params.dir, root),
+        root=root,
+    )
+
+
+def _ini(config: pytest.Config) -> Mapping[str, object]:
+    # pytest deprecated `inicfg` in 9.0 and offers nothing to list what the file sets; getini() needs the names.
+    found: Mapping[str, object] = getattr(config, "_inicfg", None) or {}
+    return {name: getattr(value, "value", value) for name, value in found.items()}
+
+
+def _plugins(config: pytest.Config) -> Iterable[tuple[str, str]]:
+    yield _OWN, __version__
+    for _, distribution in config.pluginmanager.list_plugin_distinfo():
+        name = str(distribution.project_name)
+        if name != _OWN:
+            yield name, str(distribution.version)
+
+
+def named_node_ids(config: pytest.Config, places: Places) -> tuple[str, ...]:
+    """Node ids on the command line, as seen from the root."""
+    named = []
+    for argument in config.args:
+        path, colons, rest = argument.partition("::")
+        if colons:
+            named.append(f"{places.relative(str(Path(config.invocation_params.dir, path)))}::{rest}")
+    return tuple(named)
+
+
+def is_named(nodeid: str, named: Iterable[str]) -> bool:
+    return any(nodeid == name or nodeid.startswith((f"{name}::", f"{name}[")) for name in named)
+
+
+def reason_for_off(config: pytest.Config) -> str:
+    """Why this run takes no hits at all; empty where it does."""
+    option = config.option
+    if config.pluginmanager.hasplugin("_cov"):
+        return "coverage is being measured"
+    for name in ("setupplan", "setuponly", "setupshow"):
+        if getattr(option, name, False):
+            return f"--{name.replace('setup', 'setup-')} shows what tests do"
+    return "--trace asks for a debugger" if getattr(option, "trace", False) else ""

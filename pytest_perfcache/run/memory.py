@@ -1,0 +1,85 @@
+"""The controller's memory: the store with everything that is kept in it, opened and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_perfcache.facts.distributions import Distributions
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.facts.stats import StatCache
+from pytest_perfcache.facts.world import World
+from pytest_perfcache.model import Fingerprint, ModuleRecords
+from pytest_perfcache.run.planning import Planner, source_key, unpack_source
+from pytest_perfcache.run.saving import merge, save_sources
+from pytest_perfcache.settings import Settings
+from pytest_perfcache.store.protocol import Store
+
+_STATS: Final = "stats"
+_MEMORY_BYTES: Final = 64_000_000
+_KEEP: Final = 4
+"""An entry that nobody wrote for this many times the records' life is rubbish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the controller needs to decide and to remember."""
+
+    store: Store
+    stats: StatCache
+    world: World
+    planner: Planner
+    settings: Settings
+
+    @classmethod
+    def open(
+        cls, settings: Settings, places: Places, run: Mapping[str, Fingerprint], environ: Mapping[str, str], store: Store
+    ) -> Memory:
+        stats = StatCache(places.root)
+        stats.load(store.get(_STATS))
+        world = World(
+            places=places,
+            stats=stats,
+            distributions=Distributions(),
+            run=run,
+            old_source=lambda content: unpack_source(store.get(source_key(content))),
+            environ=environ,
+        )
+        return cls(store, stats, world, Planner(store, world), settings)
+
+    def save(self, fresh: Iterable[ModuleRecords]) -> None:
+        """Merge what this run learnt. Call once, at the end."""
+        fresh = list(fresh)
+        if fresh:
+            save_sources(self.store, fresh, self.world.places, self.stats)
+            merge(
+                self.store,
+                fresh,
+                run=self.world.run,
+                contradicts=lambda path, nodeid, passed: self.planner.contradicts(path, nodeid, passed=passed),
+                flaky_passes=self.settings.flaky_passes,
+            )
+        if self.stats.changed:
+            self.store.set(_STATS, self.stats.dump())
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def open_store(settings: Settings, warn: Callable[[str], None]) -> Store:
+    """Memory over the project's disk; memory alone, with a warning, where the directory cannot be made."""
+    from pytest_perfcache.store.directory import prepare_directory
+    from pytest_perfcache.store.disk import DiskStore
+    from pytest_perfcache.store.memory import MemoryStore
+    from pytest_perfcache.store.safe import SafeStore
+    from pytest_perfcache.store.tiers import TieredStore
+
+    memory = MemoryStore(_MEMORY_BYTES)
+    try:
+        directory = prepare_directory(settings.dir)
+    except OSError as error:
+        warn(f"pytest-perfcache remembers nothing in this run: {settings.dir} can not be used ({error})")
+        return memory
+    disk = DiskStore(directory, settings.size_limit, _KEEP * settings.ttl)
+    return TieredStore(memory, SafeStore(disk, warn))
