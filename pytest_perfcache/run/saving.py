@@ -123,10 +123,10 @@ def merge(
     fresh = list(fresh)
     with store.transaction():
         known = store.get_many([RECORDS + module.path for module in fresh])
-        changed: dict[str, bytes] = {}
+        merged: dict[str, dict[str, History]] = {}
         for module in fresh:
-            key = RECORDS + module.path
-            tests = dict(decode_or_empty(module.path, known.get(key)).tests)
+            before = known.get(RECORDS + module.path)
+            tests = merged.setdefault(module.path, dict(decode_or_empty(module.path, before).tests))
             for nodeid, history in module.tests.items():
                 records = tuple(replace(record, facts=(*record.facts, *extra)) for record in history.records)
                 passed = history.last is Outcome.PASSED
@@ -134,8 +134,7 @@ def merge(
                 tests[nodeid] = learn(
                     tests.get(nodeid), replace(history, records=records), contradicted=contradicted, flaky_passes=flaky_passes
                 )
-            changed[key] = encode(ModuleRecords(module.path, tests))
-        store.set_many(changed)
+        store.set_many({RECORDS + path: encode(ModuleRecords(path, tests)) for path, tests in merged.items()})
 
 
 def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:

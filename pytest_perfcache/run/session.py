@@ -11,7 +11,6 @@ from typing import Any, Final
 import pytest
 
 from pytest_perfcache.facts.places import Places
-from pytest_perfcache.model import Reason, Verdict
 from pytest_perfcache.run.config import distributes, facts_of_run, settings_of
 from pytest_perfcache.run.deciding import Circumstances, DecidingPlugin, WorkerDecidingPlugin, plan_everything
 from pytest_perfcache.run.memory import Memory, open_store
@@ -141,5 +140,3 @@ def show(config: pytest.Config) -> int:
     store.close()
     return 0
 
-
-NEW: Final = Verdict(Reason.NEW)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.model import ModuleRecords, Verdict
+from pytest_perfcache.model import ModuleRecords, Reason, Verdict
 from pytest_perfcache.run.deciding import WorkerDecidingPlugin
 from pytest_perfcache.run.results import CachedReport, ResultsPlugin, report_hits
 from pytest_perfcache.store.records import decode, encode
@@ -16,6 +16,7 @@ from pytest_perfcache.store.records import decode, encode
 PLAN: Final = "perfcache_hits"
 _TAKEN: Final = "perfcache_taken"
 _RECORDS: Final = "perfcache_records"
+NEW: Final = Verdict(Reason.NEW)
 
 
 class ControllerPlugin:
@@ -56,11 +57,9 @@ class ControllerPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Tests that ran have the verdict that the plan had for them; without a record they were new."""
+        """Tests that ran have the verdict that the plan had for them; where it had none they were new."""
         for result in self._results.results():
-            verdict = self._verdicts.get(result.nodeid)
-            if result.nodeid not in self._results.verdicts and verdict is not None:
-                self._results.verdicts[result.nodeid] = verdict
+            self._results.verdicts.setdefault(result.nodeid, self._verdicts.get(result.nodeid, NEW))
 
 
 class WorkerPlugin:
