@@ -86,8 +86,8 @@ class SafeStore:
         self._try(self._inner.clear, None)
 
     def close(self) -> None:
-        """Close `inner`."""
-        self._try(self._inner.close, None)
+        """Close `inner`, even when it is not asked any more: an open connection is a ResourceWarning."""
+        self._attempt(self._inner.close, None)
 
     def stats(self) -> StoreStats:
         """Return counts and sizes, zeros when they cannot be read."""

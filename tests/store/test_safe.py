@@ -138,6 +138,17 @@ def test_a_store_that_keeps_failing_is_not_asked_any_more() -> None:
     assert inner.asked == PATIENCE
 
 
+def test_a_store_that_is_not_asked_any_more_is_still_closed() -> None:
+    inner = FaultyStore(TimeoutError("locked"))
+    store = SafeStore(inner, lambda _: None)
+    for _ in range(10):
+        store.get("a")
+
+    store.close()
+
+    assert inner.asked == PATIENCE + 1
+
+
 def test_a_passing_fault_costs_one_write_and_no_more() -> None:
     inner = FaultyStore(OSError(errno.ENOSPC, "No space left on device"))
     store = SafeStore(inner, lambda _: None)
