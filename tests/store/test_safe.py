@@ -214,6 +214,19 @@ class TestTransaction:
         assert ran
         assert store.get("a") == b"1"
 
+    def test_that_fails_too_often_ends_the_asking_for_good(self) -> None:
+        inner = FaultyStore()
+        store = SafeStore(inner, lambda _: None)
+        with store.transaction():
+            inner.fault = TimeoutError("locked")
+            for _ in range(PATIENCE):
+                store.set("a", b"1")
+            inner.fault = None
+
+        store.set("a", b"1")
+
+        assert inner.keys() == []
+
     def test_that_cannot_be_committed_is_a_fault(self) -> None:
         inner = FaultyStore()
         warnings: list[str] = []
