@@ -120,7 +120,10 @@ class DiskStore:
         self._sweep(cache)
 
     def close(self) -> None:
-        """Write down what was used and close this thread's connection; the next use opens it again."""
+        """Write down what was used and close this thread's connection; the next use opens it again.
+
+        Each thread that used the store must close it: Python 3.13 warns of a connection that is left open.
+        """
         cache, self._cache = self._cache, None
         if cache is None:
             return

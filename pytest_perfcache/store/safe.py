@@ -86,8 +86,8 @@ class SafeStore:
         self._try(self._inner.clear, None)
 
     def close(self) -> None:
-        """Close `inner`."""
-        self._try(self._inner.close, None)
+        """Close `inner`, even when it is not asked any more: an open connection is a ResourceWarning."""
+        self._attempt(self._inner.close, None)
 
     def stats(self) -> StoreStats:
         """Return counts and sizes, zeros when they cannot be read."""
@@ -112,11 +112,10 @@ class SafeStore:
         """Warn of the first fault, and find out what is to be done."""
         self._faults += 1
         if self._faults == 1:
-            self._warn(f"the cache could not be used, so tests run uncached: {type(fault).__name__}: {fault}")
+            self._warn(f"a fault of the cache is taken as a miss: {type(fault).__name__}: {fault}")
         self._corrupt = self._corrupt or _is_corrupt(fault)
         self._off = self._off or self._faults >= PATIENCE
-        if not self._depth:
-            self._renew_if_corrupt()
+        self._renew_if_corrupt()
 
     def _renew_if_corrupt(self) -> None:
         """Start afresh, once; a transaction is ended first."""

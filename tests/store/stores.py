@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MEGABYTE = 1_000_000
 WEEK_SECONDS = 7 * 86_400.0
 
+MADE: list[DiskStore] = []
+"""Disk stores that the end of a test closes."""
+
 
 class Clock:
     """A clock that stands until it is moved: in 2096, so that nothing has expired by the real clock."""
@@ -39,7 +42,7 @@ def disk_store(
     clock: Callable[[], float] | None = None,
 ) -> DiskStore:
     """Return a disk store that puts values from 64 bytes on into files."""
-    return DiskStore(
+    store = DiskStore(
         directory,
         size_limit_bytes,
         ttl_seconds,
@@ -47,6 +50,8 @@ def disk_store(
         lock_timeout_seconds=lock_timeout_seconds,
         clock=clock or Clock(),
     )
+    MADE.append(store)
+    return store
 
 
 def fail_on_warning(message: str) -> None:

@@ -23,9 +23,8 @@ ROOT = Path(__file__).parents[2]
 
 def start_python(script: str, *arguments: object) -> subprocess.Popen[str]:
     """Run a script in a process of its own that can import what the tests can."""
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def value_files(directory: Path) -> list[Path]:
@@ -268,25 +267,37 @@ class TestTransaction:
     def test_of_two_processes_lose_no_update(self, tmp_path: Path) -> None:
         script = """
 import sys
+import time
 from pathlib import Path
 from pytest_perfcache.store.disk import DiskStore
 from pytest_perfcache.store.memory import MemoryStore
 from pytest_perfcache.store.tiers import TieredStore
 store = TieredStore(MemoryStore(10_000), DiskStore(Path(sys.argv[1]), 10**6, 1000.0, inline_bytes=400))
+print("ready", flush=True)
+sys.stdin.readline()
 for number in range(60):
     with store.transaction():
-        store.set("shared", (store.get("shared") or b"") + sys.argv[2].encode() + b"%02d," % number)
+        before = store.get("shared") or b""
+        time.sleep(0.001)  # lets the other one in, if anything does
+        store.set("shared", before + sys.argv[2].encode() + b"%02d," % number)
     store.set(sys.argv[2] + str(number), b"own")
 store.close()
 """
         with start_python(script, tmp_path, "a") as first, start_python(script, tmp_path, "b") as second:
+            for process in (first, second):
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+            for process in (first, second):
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
             assert (first.wait(), second.wait()) == (0, 0)
 
         store = disk_store(tmp_path, clock=time.time)
         merged = (store.get("shared") or b"").decode().split(",")[:-1]
-        for process in "ab":
-            own = [entry for entry in merged if entry[0] == process]
-            assert own == [f"{process}{number:02}" for number in range(60)]
+        for name in "ab":
+            own = [entry for entry in merged if entry[0] == name]
+            assert own == [f"{name}{number:02}" for number in range(60)]
         assert len(merged) == 120
         assert len(store.keys()) == 121
         assert len(value_files(tmp_path)) == 1
