@@ -29,12 +29,25 @@ _NO_LOCATION: Final = 0x80 | 15 << 3
 _STACK: Final = 3
 
 
+class _Hits(dict[int, None]):
+    """A constant of marked code objects, so it has to be what constants are: hashable, and possible to pickle.
+
+    A pickled function (cloudpickle takes its code along) marks into the void.
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> tuple[type[_Hits], tuple[()]]:
+        return _Hits, ()
+
+
 class MarkTracer:
     """All marked code shares one dictionary, whose keys are the numbers of the functions entered."""
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
-        self._hits: dict[int, None] = {}
+        self._hits = _Hits()
 
     def instrument(self, code: CodeType, path: str) -> CodeType:
         constants = tuple(
