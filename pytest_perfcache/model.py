@@ -19,6 +19,7 @@ class Kind(enum.StrEnum):
     SOURCE = "source"
     FILE = "file"
     DIRECTORY = "dir"
+    GLOB = "glob"
     STAT = "stat"
     ENVIRONMENT = "env"
     ENVIRONMENT_NAMES = "environ"

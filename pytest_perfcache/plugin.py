@@ -27,11 +27,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         if option.switch:
             group.addoption(option.flag, dest=option.dest, action="store_const", const=option.on, help=option.help)
         elif option.flag == _EXPLAIN:
-            group.addoption(option.flag, dest=option.dest, nargs="?", const="", metavar=option.metavar, help=option.help)
+            group.addoption(
+                option.flag, dest=option.dest, nargs="?", const="", metavar=option.metavar, help=option.help
+            )
         else:
             group.addoption(option.flag, dest=option.dest, metavar=option.metavar, help=option.help)
         if option.persistent:
             parser.addini(option.dest, option.help, type="string", default=None)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_perfcache import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

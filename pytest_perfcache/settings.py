@@ -10,7 +10,16 @@ from typing import Any, Final
 
 from pytest_perfcache.errors import SettingsError
 
-_UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
 _SPANS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
@@ -91,16 +100,90 @@ class Option:
 
 
 OPTIONS: Final = (
-    Option("enabled", "--no-perfcache", "Turn pytest-perfcache off for this run.", True, parse_bool, switch=True, on="false"),
-    Option("dir", "--perfcache-dir", "Where records are kept, relative to the root directory.", ".perfcache", str, "DIR"),
-    Option("ttl", "--perfcache-ttl", "How long a record stays good before its test runs again, a quarter more or less.", 604_800.0, parse_span, "SPAN"),
-    Option("size_limit", "--perfcache-size-limit", "How large the store may grow; what was used least recently goes.", 500_000_000, parse_size, "SIZE"),
-    Option("flaky_passes", "--perfcache-flaky-passes", "Passes in a row that a flaky test owes before it is cached again.", 3, parse_count, "N"),
-    Option("order", "--perfcache-order", "auto: what failed first, then the fastest; file: as collected.", "auto", parse_order, "ORDER"),
-    Option("stats", "--perfcache-stats", "Say at length what was skipped, what ran and why.", False, parse_bool, switch=True),
-    Option("explain", "--perfcache-explain", "Say for each test (or for those whose node id starts with NODEID) why it was a hit or ran.", None, str, "NODEID", persistent=False),
-    Option("show", "--perfcache-show", "Show what is remembered, and exit.", False, parse_bool, switch=True, persistent=False),
-    Option("clear", "--perfcache-clear", "Forget everything before this run.", False, parse_bool, switch=True, persistent=False),
+    Option(
+        "enabled",
+        "--no-perfcache",
+        "Turn pytest-perfcache off for this run.",
+        True,
+        parse_bool,
+        switch=True,
+        on="false",
+    ),
+    Option(
+        "dir",
+        "--perfcache-dir",
+        "Where records are kept, relative to the root directory.",
+        ".perfcache",
+        str,
+        "DIR",
+    ),
+    Option(
+        "ttl",
+        "--perfcache-ttl",
+        "How long a record stays good before its test runs again, a quarter more or less.",
+        604_800.0,
+        parse_span,
+        "SPAN",
+    ),
+    Option(
+        "size_limit",
+        "--perfcache-size-limit",
+        "How large the store may grow; what was used least recently goes.",
+        500_000_000,
+        parse_size,
+        "SIZE",
+    ),
+    Option(
+        "flaky_passes",
+        "--perfcache-flaky-passes",
+        "Passes in a row that a flaky test owes before it is cached again.",
+        3,
+        parse_count,
+        "N",
+    ),
+    Option(
+        "order",
+        "--perfcache-order",
+        "auto: what failed first, then the fastest; file: as collected.",
+        "auto",
+        parse_order,
+        "ORDER",
+    ),
+    Option(
+        "stats",
+        "--perfcache-stats",
+        "Say at length what was skipped, what ran and why.",
+        False,
+        parse_bool,
+        switch=True,
+    ),
+    Option(
+        "explain",
+        "--perfcache-explain",
+        "Say for each test (or for those whose node id starts with NODEID) why it was a hit or ran.",
+        None,
+        str,
+        "NODEID",
+        persistent=False,
+    ),
+    Option(
+        "show",
+        "--perfcache-show",
+        "Show what is remembered, and exit.",
+        False,
+        parse_bool,
+        switch=True,
+        persistent=False,
+    ),
+    Option(
+        "clear",
+        "--perfcache-clear",
+        "Forget everything before this run.",
+        False,
+        parse_bool,
+        switch=True,
+        persistent=False,
+    ),
     Option("report", "--perfcache-report", "Write a report; json:PATH.", None, parse_report, "FORM:PATH"),
 )
 
@@ -136,7 +219,10 @@ class Settings:
 
 
 def _value(
-    option: Option, command_line: Mapping[str, str | None], environ: Mapping[str, str], ini: Callable[[str], str | None]
+    option: Option,
+    command_line: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    ini: Callable[[str], str | None],
 ) -> Any:
     sources = [(option.flag, command_line.get(option.dest))]
     if option.persistent:

@@ -33,8 +33,7 @@ class Inventory:
     def receive(self, sku: str, amount: int) -> None:
         """Add a delivery."""
         self._connection.execute(
-            "INSERT INTO stock VALUES (?, ?)"
-            " ON CONFLICT (sku) DO UPDATE SET amount = amount + excluded.amount",
+            "INSERT INTO stock VALUES (?, ?) ON CONFLICT (sku) DO UPDATE SET amount = amount + excluded.amount",
             (sku, amount),
         )
 

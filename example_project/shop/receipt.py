@@ -13,9 +13,7 @@ def money(cents: int) -> str:
 
 def render(cart: Cart, table: TaxTable, region: str) -> str:
     """Return one line a product and the total."""
-    lines = [
-        f"{amount} x {product.name}: {money(product.cents * amount)}" for product, amount in cart.lines()
-    ]
+    lines = [f"{amount} x {product.name}: {money(product.cents * amount)}" for product, amount in cart.lines()]
     return "\n".join([*lines, f"Total: {money(cart.total(table, region))}", ""])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from shop import inventory, tax
 from shop.cart import Cart
 from shop.catalogue import Catalogue

@@ -1,4 +1,5 @@
 import pytest
+
 from shop.cart import Cart, EmptyCartError
 from shop.catalogue import Catalogue
 from shop.tax import TaxTable

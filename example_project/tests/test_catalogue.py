@@ -1,4 +1,5 @@
 import pytest
+
 from shop.catalogue import PRODUCTS, Catalogue, Product, UnknownProductError
 
 

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from shop import inventory
 
 pytestmark = pytest.mark.resource("db")

@@ -1,6 +1,7 @@
 """The slow ones: a search for a price around 20.00 takes about half a second."""
 
 import pytest
+
 from shop.pricing import MARKET, best_price, willingness
 
 HAMMER_COST = 1900

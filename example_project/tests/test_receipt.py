@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from shop import receipt, tax
 from shop.cart import Cart
 from shop.catalogue import Catalogue
@@ -11,9 +12,7 @@ def test_money_has_two_decimals(cents: int, text: str) -> None:
     assert receipt.money(cents) == text
 
 
-def test_a_receipt_lists_the_products_by_sku(
-    cart: Cart, catalogue: Catalogue, tax_table: tax.TaxTable
-) -> None:
+def test_a_receipt_lists_the_products_by_sku(cart: Cart, catalogue: Catalogue, tax_table: tax.TaxTable) -> None:
     cart.add(catalogue.get("bread"))
     cart.add(catalogue.get("apple"), 2)
     lines = receipt.render(cart, tax_table, "north").splitlines()

@@ -4,6 +4,7 @@ import asyncio
 import unittest
 
 import pytest
+
 from shop.supplier import SupplierClient, SupplierError
 
 

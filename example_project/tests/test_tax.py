@@ -2,6 +2,7 @@ import unittest
 from typing import ClassVar
 
 import pytest
+
 from shop import tax
 
 
@@ -15,9 +16,7 @@ class TaxTableTest(unittest.TestCase):
         cls.table = tax.read_table()
 
     def test_each_region_taxes_the_same_kinds(self) -> None:
-        assert {frozenset(percent) for percent in self.table.values()} == {
-            frozenset({"book", "food", "tool"})
-        }
+        assert {frozenset(percent) for percent in self.table.values()} == {frozenset({"book", "food", "tool"})}
 
     def test_no_rate_is_above_a_quarter(self) -> None:
         assert all(0 <= rate <= 25 for percent in self.table.values() for rate in percent.values())
@@ -36,8 +35,6 @@ def test_without_a_region_the_shop_is_in_the_north(monkeypatch: pytest.MonkeyPat
     assert tax.current_region() == "north"
 
 
-@pytest.mark.parametrize(
-    ("cents", "percent", "expected"), [(1000, 7, 70), (50, 5, 3), (49, 5, 2), (0, 19, 0)]
-)
+@pytest.mark.parametrize(("cents", "percent", "expected"), [(1000, 7, 70), (50, 5, 3), (49, 5, 2), (0, 19, 0)])
 def test_half_a_cent_is_rounded_up(cents: int, percent: int, expected: int) -> None:
     assert tax.tax_on(cents, percent) == expected

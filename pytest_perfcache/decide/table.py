@@ -60,7 +60,11 @@ TABLE: Final[tuple[Rule, ...]] = tuple(
             ("it is flaky and still owes passes", lambda s: s.flaky, Reason.FLAKY),
             ("the last run met something that cannot be tracked", lambda s: s.untracked, Reason.UNTRACKED),
             ("a record matches but is too old", lambda s: s.matched and not s.fresh, Reason.EXPIRED),
-            ("a fresh record matches, drawn for verification", lambda s: s.matched and s.chosen, Reason.VERIFY),
+            (
+                "a fresh record matches, drawn for verification",
+                lambda s: s.matched and s.chosen,
+                Reason.VERIFY,
+            ),
             ("a fresh record matches", lambda s: s.matched, Reason.HIT),
             ("the last run failed", lambda s: s.failed, Reason.FAILED),
             ("the last run was not a clean pass", lambda s: s.unclean, Reason.UNCLEAN),

@@ -117,7 +117,7 @@ def _fields(line: str) -> tuple[str, str, str]:
 def _edited(path: Path, size: str, installed: float) -> str | None:
     """The content's fingerprint when a file is not as it was installed, else None."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - a thousand files a distribution
+        found = os.stat(path)
     except OSError:
         return "missing"
     if found.st_mtime <= installed + _AFTER_INSTALL and (not size.isdigit() or int(size) == found.st_size):

@@ -40,11 +40,11 @@ class Places:
 
         Links are followed only in the part above the root, so that a link inside the project stays what it is.
         """
-        full = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links inside the project
+        full = os.path.abspath(path)
         prefix = f"{self.root}{os.sep}"
         if not full.startswith(prefix):
             head, tail = os.path.split(full)
-            full = os.path.join(os.path.realpath(head), tail)  # noqa: PTH118
+            full = os.path.join(os.path.realpath(head), tail)
         if full.startswith(prefix):
             return full[len(prefix) :].replace(os.sep, "/")
         return "." if full == str(self.root) else full
@@ -52,7 +52,7 @@ class Places:
     def is_project(self, path: str) -> bool:
         """Whether code in this file is the project's own, to be traced function by function."""
         name = self.relative(path)
-        if os.path.isabs(name):  # noqa: PTH117
+        if os.path.isabs(name):
             return False
         full = f"{self.root}{os.sep}{name}"
         if full.startswith(self.libraries) or not _FOREIGN_PARTS.isdisjoint(name.split("/")):
@@ -61,17 +61,14 @@ class Places:
 
     def is_library(self, path: str) -> bool:
         """Whether the file belongs to the interpreter or to an installed distribution."""
-        return path.startswith(self.libraries) or path.startswith(str(Path(sys.prefix, "lib")) + os.sep)
+        return path.startswith((*self.libraries, str(Path(sys.prefix, "lib")) + os.sep))
 
     def is_scratch(self, path: str) -> bool:
-        return path.startswith(self.scratch) or path.startswith(("/proc/", "/dev/", "/sys/"))
+        return path.startswith((*self.scratch, "/proc/", "/dev/", "/sys/"))
 
     def _in_virtual_environment(self, name: str) -> bool:
         parts = name.split("/")[:-1]
-        return any(
-            _has_marker(os.path.join(self.root, *parts[: depth + 1]))  # noqa: PTH118
-            for depth in range(len(parts))
-        )
+        return any(_has_marker(os.path.join(self.root, *parts[: depth + 1])) for depth in range(len(parts)))
 
 
 _markers: dict[str, bool] = {}
@@ -80,7 +77,7 @@ _markers: dict[str, bool] = {}
 def _has_marker(directory: str) -> bool:
     found = _markers.get(directory)
     if found is None:
-        found = _markers[directory] = os.path.exists(os.path.join(directory, "pyvenv.cfg"))  # noqa: PTH110, PTH118
+        found = _markers[directory] = os.path.exists(os.path.join(directory, "pyvenv.cfg"))
     return found
 
 

@@ -16,25 +16,27 @@ from pytest_perfcache.facts.digest import fingerprint_all, fingerprint_text
 from pytest_perfcache.model import Fingerprint, Kind
 
 _HARMLESS_OPTIONS: Final = frozenset(
-    """basetemp cacheclear cacheshow code_highlight collect_in_virtualenv collectonly color debug deselect dist distload
-    doctest_continue_on_failure durations durations_min exitfirst failedfirst file_or_dir fold_skipped
+    """
+    basetemp cacheclear cacheshow code_highlight collect_in_virtualenv collectonly color debug deselect dist
+    distload doctest_continue_on_failure durations durations_min exitfirst failedfirst file_or_dir fold_skipped
     force_short_summary fulltrace help ignore ignore_glob inifilename junitprefix keepduplicates keyword
-    last_failed_no_failures lf looponfail loadgroup loadscopereorder log_cli_date_format log_cli_format log_cli_level
-    log_file log_file_date_format log_file_format log_file_level log_file_mode markexpr maxfail maxprocesses
-    maxschedchunk maxworkerrestart newfirst no_fold_skipped no_header no_loadscope_reorder no_summary numprocesses
-    override_ini pastebin pyargs px quiet reportchars rootdir rsyncdir rsyncignore setuponly setupplan setupshow
-    show_capture show_fixtures_per_test showfixtures showlocals stepwise stepwise_reset stepwise_skip strict_config
-    tbstyle testrunuid trace traceconfig tx usepdb usepdb_cls verbose version xfail_tb xmlpath""".split()
+    last_failed_no_failures lf looponfail loadgroup loadscopereorder log_cli_date_format log_cli_format
+    log_cli_level log_file log_file_date_format log_file_format log_file_level log_file_mode markexpr maxfail
+    maxprocesses maxschedchunk maxworkerrestart newfirst no_fold_skipped no_header no_loadscope_reorder no_summary
+    numprocesses override_ini pastebin pyargs px quiet reportchars rootdir rsyncdir rsyncignore setuponly setupplan
+    setupshow show_capture show_fixtures_per_test showfixtures showlocals stepwise stepwise_reset stepwise_skip
+    strict_config tbstyle testrunuid trace traceconfig tx usepdb usepdb_cls verbose version xfail_tb xmlpath
+    """.split()
 )
 _HARMLESS_INI: Final = re.compile(
     r"addopts|cache_dir|collect_imported_tests|console_output_style|faulthandler_.*|junit_.*|log_cli.*|log_file.*"
     r"|looponfailroots|markers|minversion|norecursedirs|perfcache_.*|python_(classes|files|functions)|required_plugins"
     r"|rsync.*|strict_config|testpaths|tmp_path_retention_.*|verbosity_.*"
 )
-_WELL_KNOWN_VARIABLES: Final = (
-    "LANG LANGUAGE LC_ALL LC_COLLATE LC_CTYPE LC_MONETARY LC_NUMERIC LC_TIME TZ"
-    " PYTHONHASHSEED PYTHONIOENCODING PYTHONPATH PYTHONUTF8 PYTHONWARNINGS"
-).split()
+_WELL_KNOWN_VARIABLES: Final = """
+    LANG LANGUAGE LC_ALL LC_COLLATE LC_CTYPE LC_MONETARY LC_NUMERIC LC_TIME TZ PYTHONHASHSEED PYTHONIOENCODING
+    PYTHONPATH PYTHONUTF8 PYTHONWARNINGS
+    """.split()
 """Read by the C library or the interpreter itself, where nobody sees it."""
 
 

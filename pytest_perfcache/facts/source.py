@@ -30,12 +30,12 @@ ANYTHING: Final = "*"
 """Stands for every name, in the mentions of code that looks names up by a computed string."""
 
 _REFLECTIVE: Final = frozenset(
-    "globals vars dir eval exec locals getmembers __dict__ import_module __import__ attrgetter".split()
+    """
+    globals vars dir eval exec locals getmembers __dict__ import_module __import__ attrgetter
+    """.split()
 )
 _BY_NAME: Final = frozenset(("getattr", "hasattr", "setattr", "delattr"))
-_REFLECTIVE_TEXT: Final = re.compile(
-    rb"\b(?:%s)\b|import\s*\*" % "|".join(sorted(_REFLECTIVE | _BY_NAME)).encode()
-)
+_REFLECTIVE_TEXT: Final = re.compile(rb"\b(?:%s)\b|import\s*\*" % "|".join(sorted(_REFLECTIVE | _BY_NAME)).encode())
 _PYTEST_NAMES: Final = re.compile(r"pytest_|setup|teardown|setUp|tearDown|load_tests|__")
 _BUILTINS: Final = frozenset(vars(builtins))
 _IDENTIFIER: Final = re.compile(r"[^\W\d]\w*")
@@ -137,15 +137,23 @@ class _Analyser:
         )
 
     def _statements(
-        self, body: list[ast.stmt], out: list[str], *, prefix: str, scope: str, top: bool = False, cls: bool = False
+        self,
+        body: list[ast.stmt],
+        out: list[str],
+        *,
+        prefix: str,
+        scope: str,
+        top: bool = False,
+        cls: bool = False,
     ) -> None:
         if top:
             self._taken = _other_bindings(body)
         taken = self._taken
         for node in body:
-            if isinstance(node, FunctionNode) and _only_binds(node, taken) and (
-                (top and _harmless_name(node.name, taken))
-                or (cls and not scope and node.name.startswith("test"))
+            if (
+                isinstance(node, FunctionNode)
+                and _only_binds(node, taken)
+                and ((top and _harmless_name(node.name, taken)) or (cls and not scope and node.name.startswith("test")))
             ):
                 self._bindings[prefix + node.name] = self._function(node, prefix=prefix, scope=scope)
             else:
@@ -172,7 +180,13 @@ class _Analyser:
         return fingerprint_all(signature)
 
     def _feed(
-        self, node: ast.AST, out: list[str], *, prefix: str, scope: str, module_names: frozenset[str] = frozenset()
+        self,
+        node: ast.AST,
+        out: list[str],
+        *,
+        prefix: str,
+        scope: str,
+        module_names: frozenset[str] = frozenset(),
     ) -> None:
         if isinstance(node, FunctionNode):
             outer = "" if node.name in module_names else prefix

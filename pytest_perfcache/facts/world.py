@@ -74,6 +74,8 @@ class World:
                 return self.stats.content(split_block(name)[0])
             case Kind.DIRECTORY:
                 return listing_fingerprint(self.places, name)
+            case Kind.GLOB:
+                return glob_fingerprint(self.places, name, self.stats.content)
             case Kind.STAT:
                 return stat_fingerprint(self.places, name)
             case Kind.ENVIRONMENT:
@@ -161,10 +163,13 @@ def environment_fingerprint(value: str | None) -> Fingerprint:
 
 
 VOLATILE_VARIABLES = frozenset(
-    """_ COLUMNS LINES OLDPWD PWD SHLVL PYTEST_CURRENT_TEST PYTEST_VERSION PYTEST_XDIST_WORKER PYTEST_XDIST_WORKER_COUNT
-    PYTEST_XDIST_TESTRUNUID SSH_AUTH_SOCK SSH_CLIENT SSH_CONNECTION SSH_TTY TERM_SESSION_ID WINDOWID XDG_SESSION_ID
-    INVOCATION_ID JOURNAL_STREAM DBUS_SESSION_BUS_ADDRESS TMUX TMUX_PANE STY GITHUB_RUN_ID GITHUB_RUN_NUMBER
-    GITHUB_RUN_ATTEMPT GITHUB_SHA CI_JOB_ID CI_PIPELINE_ID CI_COMMIT_SHA BUILD_NUMBER BUILD_ID""".split()
+    """
+    _ COLUMNS LINES OLDPWD PWD SHLVL PYTEST_CURRENT_TEST PYTEST_VERSION PYTEST_XDIST_WORKER
+    PYTEST_XDIST_WORKER_COUNT PYTEST_XDIST_TESTRUNUID SSH_AUTH_SOCK SSH_CLIENT SSH_CONNECTION SSH_TTY
+    TERM_SESSION_ID WINDOWID XDG_SESSION_ID INVOCATION_ID JOURNAL_STREAM DBUS_SESSION_BUS_ADDRESS TMUX TMUX_PANE STY
+    GITHUB_RUN_ID GITHUB_RUN_NUMBER GITHUB_RUN_ATTEMPT GITHUB_SHA CI_JOB_ID CI_PIPELINE_ID CI_COMMIT_SHA
+    BUILD_NUMBER BUILD_ID
+    """.split()
 )
 """Names left out when a test looks at the whole environment: they change from run to run by their nature."""
 
@@ -181,6 +186,12 @@ def listing_fingerprint(places: Places, name: str) -> Fingerprint:
     except OSError:
         return ABSENT
     return fingerprint_all(name for name in names if name not in _MADE_BY_RUNS)
+
+
+def glob_fingerprint(places: Places, pattern: str, content: Callable[[str], Fingerprint]) -> Fingerprint:
+    """The files that match a pattern from the root, and what is in them."""
+    names = sorted(places.relative(str(path)) for path in places.root.glob(pattern) if path.is_file())
+    return fingerprint_all(part for name in names for part in (name, content(name).hex()))
 
 
 _MADE_BY_RUNS = frozenset(("__pycache__", ".pytest_cache", ".perfcache", ".hypothesis", ".coverage", ".testmondata"))

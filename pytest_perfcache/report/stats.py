@@ -72,9 +72,7 @@ class Session:
 
     def by_reason(self) -> list[tuple[str, int]]:
         """Reasons of the tests that ran, the most frequent first."""
-        counts = Counter(
-            self.verdicts[nodeid].reason.value for nodeid in self.results if nodeid in self.verdicts
-        )
+        counts = Counter(self.verdicts[nodeid].reason.value for nodeid in self.results if nodeid in self.verdicts)
         return counts.most_common()
 
     def slowest(self, count: int) -> list[TestResult]:

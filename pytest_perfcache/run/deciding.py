@@ -12,6 +12,7 @@ from pytest_perfcache.decide.verify import Conditions
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Verdict
 from pytest_perfcache.run.config import is_named, named_node_ids, reason_for_off
+from pytest_perfcache.run.declared import check_markers
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, report_hits
 
@@ -56,13 +57,21 @@ class DecidingPlugin:
     """Without workers: decides after collection, reports the hits, and arranges the rest."""
 
     def __init__(
-        self, planner: Planner, circumstances: Circumstances, places: Places, results: ResultsPlugin, arrange: Arrange
+        self,
+        planner: Planner,
+        circumstances: Circumstances,
+        places: Places,
+        results: ResultsPlugin,
+        arrange: Arrange,
     ) -> None:
         self._planner = planner
         self._circumstances = circumstances
         self._places = places
         self._results = results
         self._arrange = arrange
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        check_markers(items)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -91,6 +100,7 @@ class WorkerDecidingPlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        check_markers(items)
         self.taken = [(item.nodeid, item.location) for item in items if item.nodeid in self._plan]
         items[:] = [item for item in items if item.nodeid not in self._plan]
 

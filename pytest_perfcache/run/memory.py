@@ -34,7 +34,12 @@ class Memory:
 
     @classmethod
     def open(
-        cls, settings: Settings, places: Places, run: Mapping[str, Fingerprint], environ: Mapping[str, str], store: Store
+        cls,
+        settings: Settings,
+        places: Places,
+        run: Mapping[str, Fingerprint],
+        environ: Mapping[str, str],
+        store: Store,
     ) -> Memory:
         stats = StatCache(places.root)
         stats.load(store.get(_STATS))

@@ -24,7 +24,7 @@ def arrange(items: Sequence[pytest.Item], verdicts: Mapping[str, Verdict], confi
     if asked or settings_of(config).order == "file" or any(map(_has_wide_parameters, items)):
         return list(items)
     modules = [list(group) for _, group in groupby(items, key=lambda item: item.nodeid.partition("::")[0])]
-    ordered = sorted(modules, key=lambda module: min(map(lambda item: _rank(item, verdicts), module)))
+    ordered = sorted(modules, key=lambda module: min(_rank(item, verdicts) for item in module))
     return [item for module in ordered for item in _within(module, verdicts)]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_perfcache.model import Outcome
+from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.results import outcome_of
 from pytest_perfcache.run.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit
@@ -102,6 +103,7 @@ class RecordingPlugin:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         current = self._current = _Current(Unit(f"test {item.nodeid}"))
         current.unit.fixtures.update(getattr(item, "fixturenames", ()))
+        declare(item, current.unit, self._tracing.inputs)
         try:
             with self._recorder.unit(current.unit):
                 return (yield)
@@ -139,7 +141,9 @@ class RecordingPlugin:
         names = set(unit.fixtures)
         waiting = set(names)
         while waiting:
-            found = [self._fixtures[definition] for definition in self._fixtures if _serves(definition, waiting, nodeid)]
+            found = [
+                self._fixtures[definition] for definition in self._fixtures if _serves(definition, waiting, nodeid)
+            ]
             unit.parts += (part for part in found if part not in unit.parts)
             more = {name for part in (*found, *unit.parts) for name in part.fixtures}
             waiting = more - names

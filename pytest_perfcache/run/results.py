@@ -37,8 +37,14 @@ class _Phases:
 
 
 _GRAVITY: Final = (
-    Outcome.FAILED, Outcome.INTERRUPTED, Outcome.RERUN, Outcome.XPASSED, Outcome.XFAILED, Outcome.SKIPPED, Outcome.PASSED
-)  # fmt: skip
+    Outcome.FAILED,
+    Outcome.INTERRUPTED,
+    Outcome.RERUN,
+    Outcome.XPASSED,
+    Outcome.XFAILED,
+    Outcome.SKIPPED,
+    Outcome.PASSED,
+)
 
 
 class ResultsPlugin:

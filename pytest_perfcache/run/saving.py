@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from typing import Final
 
 from pytest_perfcache.decide.learn import learn
 from pytest_perfcache.facts.digest import fingerprint
@@ -14,7 +15,7 @@ from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import Signature, StatCache
 from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, block_key
-from pytest_perfcache.run.planning import RECORDS, decode_or_empty, pack_source, source_key
+from pytest_perfcache.run.planning import RECORDS, SOURCE, decode_or_empty, pack_source, source_key
 from pytest_perfcache.run.recording import Run
 from pytest_perfcache.run.tracing import Tracing
 from pytest_perfcache.store.protocol import Store
@@ -22,7 +23,8 @@ from pytest_perfcache.store.records import encode
 from pytest_perfcache.trace.modules import Module
 from pytest_perfcache.trace.unit import Touched, numbers_in
 
-_RECORDED = (Outcome.PASSED, Outcome.FAILED)
+_RECORDED: Final = (Outcome.PASSED, Outcome.FAILED)
+_SKELETON: Final = f"{Kind.SKELETON}:"
 
 
 class Harvest:
@@ -32,7 +34,9 @@ class Harvest:
         self._tracing = tracing
         self._distributions = distributions
         self._now = now
-        self._modules: dict[int, tuple[Fact, ...] | None] = {}
+        self._modules: dict[int, tuple[Fact, ...]] = {}
+        self._blocks: dict[int, Fact] = {}
+        self._moved_modules: dict[int, str] = {}
         self._libraries: dict[frozenset[str], tuple[Fact, ...]] = {}
         self._facts: dict[str, Fact] = {}
 
@@ -45,31 +49,40 @@ class Harvest:
 
     def _history(self, run: Run) -> History:
         untracked = run.touched.untracked
-        facts = None if untracked or run.outcome not in _RECORDED else self._trace(run.touched)
-        if facts is None:
-            moved = "" if untracked or run.outcome not in _RECORDED else "a file changed while the test ran"
-            return History(duration=run.duration, last=run.outcome, untracked=untracked or moved)
-        record = Record(facts, run.outcome is Outcome.PASSED, self._now())
-        return History(records=(record,), duration=run.duration, last=run.outcome)
+        if not untracked and run.outcome in _RECORDED:
+            moved = self._moved_among(run.touched)
+            if not moved:
+                record = Record(self._trace(run.touched), run.outcome is Outcome.PASSED, self._now())
+                return History(records=(record,), duration=run.duration, last=run.outcome)
+            untracked = f"{moved} changed while the tests ran"
+        return History(duration=run.duration, last=run.outcome, untracked=untracked)
 
-    def _trace(self, touched: Touched) -> tuple[Fact, ...] | None:
-        modules = self._module_facts(touched.modules)
-        inputs = [self._inputs.get(key) for key in touched.inputs]
-        if modules is None or None in inputs:
-            return None
-        blocks = []
-        for number in numbers_in(touched.blocks):
+    def _moved_among(self, touched: Touched) -> str:
+        """The first thing that is not what it was when it was used; empty where all is."""
+        if touched.modules not in self._moved_modules:
+            paths = (self._tracing.modules.by_number[number].path for number in numbers_in(touched.modules))
+            self._moved_modules[touched.modules] = next((path for path in paths if path in self._moved), "")
+        return self._moved_modules[touched.modules] or next(
+            (key for key in touched.inputs if key not in self._inputs), ""
+        )
+
+    def _trace(self, touched: Touched) -> tuple[Fact, ...]:
+        blocks = map(self._block_fact, numbers_in(touched.blocks))
+        read = [self._fact(key, self._inputs[key]) for key in touched.inputs]
+        return (*self._module_facts(touched.modules), *blocks, *read, *self._library_facts(touched))
+
+    def _block_fact(self, number: int) -> Fact:
+        fact = self._blocks.get(number)
+        if fact is None:
             path, qualname = self._tracing.recorder.codes.names[number]
             content = self._tracing.modules.by_path[path].content
-            blocks.append(self._fact(block_key(path, qualname), content))
-        read = [self._fact(key, self._inputs[key]) for key in touched.inputs]
-        return (*modules, *blocks, *read, *self._library_facts(touched))
+            fact = self._blocks[number] = Fact(block_key(path, qualname), content)
+        return fact
 
-    def _module_facts(self, mask: int) -> tuple[Fact, ...] | None:
+    def _module_facts(self, mask: int) -> tuple[Fact, ...]:
         if mask not in self._modules:
-            modules = [self._tracing.modules.by_number[number] for number in numbers_in(mask)]
-            moved = any(module.path in self._moved for module in modules)
-            self._modules[mask] = None if moved else tuple(map(self._module_fact, modules))
+            modules = (self._tracing.modules.by_number[number] for number in numbers_in(mask))
+            self._modules[mask] = tuple(map(self._module_fact, modules))
         return self._modules[mask]
 
     def _module_fact(self, module: Module) -> Fact:
@@ -132,25 +145,21 @@ def merge(
                 passed = history.last is Outcome.PASSED
                 contradicted = history.last in _RECORDED and contradicts(module.path, nodeid, passed)
                 tests[nodeid] = learn(
-                    tests.get(nodeid), replace(history, records=records), contradicted=contradicted, flaky_passes=flaky_passes
+                    tests.get(nodeid),
+                    replace(history, records=records),
+                    contradicted=contradicted,
+                    flaky_passes=flaky_passes,
                 )
         store.set_many({RECORDS + path: encode(ModuleRecords(path, tests)) for path, tests in merged.items()})
 
 
 def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:
     """Keep each source file's content as it was when it was used: what changed is found by comparing with it."""
-    wanted = {
-        source_key(fact.fingerprint): (fact.fingerprint, fact.name)
-        for module in fresh
-        for history in module.tests.values()
-        for record in history.records
-        for fact in record.facts
-        if fact.kind is Kind.SKELETON
-    }
-    present = set(store.keys("source/"))
+    facts = {fact for module in fresh for history in module.tests.values() for r in history.records for fact in r.facts}
+    wanted = {source_key(fact.fingerprint): fact for fact in facts if fact.key.startswith(_SKELETON)}
     added: dict[str, bytes] = {}
-    for key in wanted.keys() - present:
-        content, path = wanted[key]
+    for key in wanted.keys() - set(store.keys(SOURCE)):
+        path, content = wanted[key].name, wanted[key].fingerprint
         signature = Signature.of(places.root / path)
         source = (places.root / path).read_bytes() if signature else b""
         if signature is not None and fingerprint(source) == content:

@@ -31,7 +31,7 @@ def begin_tracing(config: pytest.Config) -> None:
     idle = known.help or known.version or known.collectonly or getattr(known, "perfcache_show", None)
     controls = distributes(known) and "PYTEST_XDIST_WORKER" not in os.environ
     if settings_of(config).enabled and not idle and not controls:
-        config.stash[TRACING] = Tracing.start(config.rootpath)
+        config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
 
 
 def configure(config: pytest.Config) -> None:
@@ -58,7 +58,9 @@ def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> No
     tracing = config.stash.get(TRACING, None)
     if tracing is not None:
         harvest = _record(config, tracing)
-        config.pluginmanager.register(WorkerPlugin(config, deciding, lambda: harvest().gather_all()), "perfcache-worker")
+        config.pluginmanager.register(
+            WorkerPlugin(config, deciding, lambda: harvest().gather_all()), "perfcache-worker"
+        )
 
 
 def _configure_controller(config: pytest.Config) -> None:
@@ -81,7 +83,13 @@ def _configure_controller(config: pytest.Config) -> None:
         register(SavingPlugin(memory, lambda: controller.fresh), "perfcache-saving")
         return
     register(
-        DecidingPlugin(memory.planner, circumstances, places, results, lambda items: arrange(items, results.verdicts, config)),
+        DecidingPlugin(
+            memory.planner,
+            circumstances,
+            places,
+            results,
+            lambda items: arrange(items, results.verdicts, config),
+        ),
         "perfcache-deciding",
     )
     if tracing is not None:
@@ -139,4 +147,3 @@ def show(config: pytest.Config) -> int:
         reporter.line(line)
     store.close()
     return 0
-

@@ -37,7 +37,9 @@ class TellingPlugin:
         return text.header(str(shown), len(self._memory.store.keys(RECORDS)))
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
         if isinstance(report, CachedReport):
             return _CATEGORY, "c", ("CACHED", {"green": True})
         return None
@@ -86,7 +88,18 @@ def keep_green(reporter: Any) -> None:
         return
 
     def _determine_main_color(unknown_type_seen: bool) -> str:
-        known = {"failed", "error", "warnings", "xpassed", "passed", "skipped", "deselected", "xfailed", _CATEGORY, ""}
+        known = {
+            "failed",
+            "error",
+            "warnings",
+            "xpassed",
+            "passed",
+            "skipped",
+            "deselected",
+            "xfailed",
+            _CATEGORY,
+            "",
+        }
         color: str = determine(unknown_type_seen and not known.issuperset(reporter.stats))
         bad = {"failed", "error", "warnings", "xpassed"} & set(reporter.stats)
         return "green" if color == "yellow" and not bad and _CATEGORY in reporter.stats else color

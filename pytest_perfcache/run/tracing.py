@@ -31,9 +31,9 @@ class Tracing:
     _observers: ExitStack
 
     @classmethod
-    def start(cls, root: Path) -> Tracing | None:
-        """Begin to observe; None where no means of tracing calls is free."""
-        places, codes = Places.of(root), Codes()
+    def start(cls, root: Path, *scratch: Path) -> Tracing | None:
+        """Begin to observe; None where no means of tracing calls is free. What lies in ``scratch`` is no input."""
+        places, codes = Places.of(root, *scratch), Codes()
         calls = call_tracer(codes)
         if calls is None:
             return None

@@ -43,7 +43,9 @@ class ControllerPlugin:
             try:
                 self.fresh.append(decode(data))
             except CodecError as error:
-                self._config.issue_config_time_warning(pytest.PytestWarning(f"records of a worker are lost: {error}"), 2)
+                self._config.issue_config_time_warning(
+                    pytest.PytestWarning(f"records of a worker are lost: {error}"), 2
+                )
         self._report(output.get(_TAKEN, ()))
 
     def _report(self, taken: Iterable[Any]) -> None:

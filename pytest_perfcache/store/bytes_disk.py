@@ -27,9 +27,7 @@ class BytesDisk(Disk):  # type: ignore[misc]  # diskcache has no types
     here is refused.
     """
 
-    def __init__(
-        self, directory: str, min_file_size: int = 0, pickle_protocol: int = 0, **_planted: object
-    ) -> None:
+    def __init__(self, directory: str, min_file_size: int = 0, pickle_protocol: int = 0, **_planted: object) -> None:
         """Take what diskcache hands over; other `disk_*` rows of its settings table are dropped."""
         super().__init__(directory, min_file_size=min_file_size, pickle_protocol=pickle_protocol)
 
@@ -45,9 +43,7 @@ class BytesDisk(Disk):  # type: ignore[misc]  # diskcache has no types
             raise ForeignRowError("a key is text")
         return key
 
-    def store(
-        self, value: object, read: bool, key: object = UNKNOWN
-    ) -> tuple[int, int, str | None, bytes | None]:
+    def store(self, value: object, read: bool, key: object = UNKNOWN) -> tuple[int, int, str | None, bytes | None]:
         """Return the columns size (in bytes), mode, filename and value; write a large value to a file."""
         if read or type(value) is not bytes:
             raise ForeignRowError(f"a value is bytes, not {type(value).__name__}")

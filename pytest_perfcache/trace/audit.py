@@ -31,7 +31,18 @@ _HARNESS: Final = tuple(
 )
 _STDLIB: Final = str(Path(os.__file__).parent) + os.sep
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
-_PROGRAMS: Final = frozenset(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"))
+_PROGRAMS: Final = frozenset(
+    (
+        "subprocess.Popen",
+        "os.system",
+        "os.exec",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.fork",
+        "os.forkpty",
+        "pty.spawn",
+    )
+)
 
 
 class AuditObserver:
@@ -54,7 +65,7 @@ class AuditObserver:
             "sqlite3.connect": self._database,
             "socket.connect": self._connect,
             "builtins.breakpoint": self._breakpoint,
-            **{event: self._program for event in _PROGRAMS},
+            **dict.fromkeys(_PROGRAMS, self._program),
         }
         self._previous = install(self)
 
@@ -91,7 +102,7 @@ class AuditObserver:
 
     def _mkdir(self, path: object, *_: object) -> None:
         name = _path(path)
-        if name is not None and not os.path.exists(name):  # noqa: PTH110
+        if name is not None and not os.path.exists(name):
             self._inputs.made_directory(name)
 
     def _rename(self, _source: object, target: object, *_: object) -> None:
@@ -103,7 +114,7 @@ class AuditObserver:
         name = _path(path)
         if name is None or name in ("", ":memory:") or name.startswith("file:"):
             return
-        if os.path.exists(name):  # noqa: PTH110
+        if os.path.exists(name):
             self._inputs.read_file(name)
         else:
             self._inputs.wrote(name)

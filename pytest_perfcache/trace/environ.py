@@ -22,7 +22,7 @@ class EnvironObserver:
         environ: Any = type(os.environ)
         getitem, iterate = environ.__getitem__, environ.__iter__
 
-        def __getitem__(self: Any, key: str) -> str:
+        def traced_getitem(self: Any, key: str) -> str:
             try:
                 value: str = getitem(self, key)
             except KeyError:
@@ -33,13 +33,13 @@ class EnvironObserver:
                 _note(inputs, key, value)
             return value
 
-        def __iter__(self: Any) -> Iterator[str]:
+        def traced_iter(self: Any) -> Iterator[str]:
             if self is os.environ and not _harness(sys._getframe(1)):
                 inputs.read_environment()
             found: Iterator[str] = iterate(self)
             return found
 
-        for name, method, before in (("__getitem__", __getitem__, getitem), ("__iter__", __iter__, iterate)):
+        for name, method, before in (("__getitem__", traced_getitem, getitem), ("__iter__", traced_iter, iterate)):
             self._undo.callback(setattr, environ, name, before)
             setattr(environ, name, method)
 

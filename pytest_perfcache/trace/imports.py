@@ -108,9 +108,7 @@ class ImportObserver:
             return None
         return self._modules.places.relative(origin)
 
-    def _execute(
-        self, path: str, code: CodeType, namespace: dict[str, Any], signature: Signature | None
-    ) -> None:
+    def _execute(self, path: str, code: CodeType, namespace: dict[str, Any], signature: Signature | None) -> None:
         __tracebackhide__ = True
         module = self._entered(path, code, str(namespace["__name__"]), signature)
         recorder = self._recorder

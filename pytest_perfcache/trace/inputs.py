@@ -12,8 +12,13 @@ from collections.abc import Callable, Mapping
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
 from pytest_perfcache.facts.places import Places
-from pytest_perfcache.facts.stats import Signature
-from pytest_perfcache.facts.world import environment_fingerprint, listing_fingerprint, whole_environment
+from pytest_perfcache.facts.stats import Signature, StatCache
+from pytest_perfcache.facts.world import (
+    environment_fingerprint,
+    glob_fingerprint,
+    listing_fingerprint,
+    whole_environment,
+)
 from pytest_perfcache.model import Fingerprint, Kind
 from pytest_perfcache.trace.unit import Unit
 
@@ -33,39 +38,53 @@ class Inputs:
 
     def read_file(self, path: str) -> None:
         """A file was opened for reading, or looked for and not found."""
-        full = os.path.abspath(path)  # noqa: PTH100 - pathlib costs ten times as much, and this runs for every open
+        full = os.path.abspath(path)
         if self._own(full):
             return
         self._depend(Kind.FILE, full, self._first_look)
 
     def read_directory(self, path: str) -> None:
         """A directory was listed."""
-        full = os.path.abspath(path)  # noqa: PTH100
+        full = os.path.abspath(path)
         if not self._own(full):
             self._depend(Kind.DIRECTORY, full, lambda _, name: listing_fingerprint(self._places, name))
 
     def wrote(self, path: str) -> None:
         """A file was opened for writing, created or moved to: what it holds from now on is no input."""
-        self._written.setdefault(os.path.abspath(path), self._current())  # noqa: PTH100
+        self._written.setdefault(os.path.abspath(path), self._current())
 
     def made_directory(self, path: str) -> None:
         """A directory was created: nothing in it is an input."""
-        self._made.add(os.path.abspath(path))  # noqa: PTH100
+        self._made.add(os.path.abspath(path))
 
     def read_variable(self, name: str, value: str | None) -> None:
         """An environment variable was read. One that the run itself set is no input."""
         if value != self._environ.get(name):
             self._derived.add(name)
             return
-        key = f"{Kind.ENVIRONMENT}:{name}"
-        self._fingerprints.setdefault(key, environment_fingerprint(value))
-        self._current().inputs.add(key)
+        self.depend_on_variable(self._current(), name, value)
 
     def read_environment(self) -> None:
         """The names of all environment variables were asked for."""
         key = f"{Kind.ENVIRONMENT_NAMES}:"
         self._fingerprints.setdefault(key, whole_environment(self._environ))
         self._current().inputs.add(key)
+
+    def depend_on_variable(self, unit: Unit, name: str, value: str | None) -> None:
+        """The user says that ``unit`` depends on a variable."""
+        key = f"{Kind.ENVIRONMENT}:{name}"
+        self._fingerprints.setdefault(key, environment_fingerprint(value))
+        unit.inputs.add(key)
+
+    def depend_on_glob(self, unit: Unit, pattern: str) -> None:
+        """The user says that ``unit`` depends on all files that match a pattern from the root."""
+        key = f"{Kind.GLOB}:{pattern}"
+        if key not in self._fingerprints:
+            self._fingerprints[key] = self._glob(pattern)
+        unit.inputs.add(key)
+
+    def _glob(self, pattern: str) -> Fingerprint:
+        return glob_fingerprint(self._places, pattern, StatCache(self._places.root).content)
 
     def settle(self) -> dict[str, Fingerprint]:
         """All inputs with their fingerprints at first use; those that moved since are left out."""
@@ -83,7 +102,13 @@ class Inputs:
 
     def _holds(self, key: str, found: Fingerprint) -> bool:
         kind, _, name = key.partition(":")
-        return kind != Kind.DIRECTORY or listing_fingerprint(self._places, name) == found
+        match kind:
+            case Kind.DIRECTORY:
+                return listing_fingerprint(self._places, name) == found
+            case Kind.GLOB:
+                return self._glob(name) == found
+            case _:
+                return True
 
     def _own(self, full: str) -> bool:
         """Whether the run made this itself, or it is no input by its nature."""

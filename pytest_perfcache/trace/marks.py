@@ -36,7 +36,7 @@ class _Hits(dict[int, None]):
     """
 
     __slots__ = ()
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[type[_Hits], tuple[()]]:
         return _Hits, ()

@@ -163,9 +163,7 @@ class Modules:
             libraries |= more
         return paths, libraries
 
-    def _resolve(
-        self, specs: Iterable[ImportSpec], path: str, name: str
-    ) -> tuple[frozenset[str], frozenset[str]]:
+    def _resolve(self, specs: Iterable[ImportSpec], path: str, name: str) -> tuple[frozenset[str], frozenset[str]]:
         """Project paths and other top-level names that these import statements lead to."""
         package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
         paths: set[str] = set()

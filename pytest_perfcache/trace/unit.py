@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 
 
 @dataclass(slots=True, eq=False)
@@ -52,10 +54,8 @@ def mask_of(numbers: Iterable[int]) -> int:
 def numbers_in(mask: int) -> Iterator[int]:
     """The set bits of a mask, ascending."""
     for index, byte in enumerate(mask.to_bytes((mask.bit_length() + 7) // 8, "little")):
-        while byte:
-            low = byte & -byte
-            yield index * 8 + low.bit_length() - 1
-            byte ^= low
+        for bit in _BITS[byte]:
+            yield index * 8 + bit
 
 
 def whole(units: Iterable[Unit]) -> list[Unit]:

@@ -52,9 +52,7 @@ def test_all_who_create_it_at_once_succeed_and_leave_nothing_behind(tmp_path: Pa
     assert len(names(tmp_path / ".perfcache")) == 4
 
 
-def test_who_loses_the_race_uses_the_winner_s_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_loses_the_race_uses_the_winner_s_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rename = Path.rename
 
     def lose(self: Path, target: Path) -> Path:

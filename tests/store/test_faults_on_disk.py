@@ -73,9 +73,7 @@ def test_a_database_of_another_shape(store: SafeStore, directory: Path, warnings
     assert_starts_afresh(store, directory, warnings)
 
 
-def test_a_database_that_breaks_while_it_is_open(
-    store: SafeStore, directory: Path, warnings: list[str]
-) -> None:
+def test_a_database_that_breaks_while_it_is_open(store: SafeStore, directory: Path, warnings: list[str]) -> None:
     assert store.get("test_1") is not None
     with closing(sqlite3.connect(directory / DATABASE)) as connection:
         connection.execute("DROP TABLE Cache")
@@ -83,9 +81,7 @@ def test_a_database_that_breaks_while_it_is_open(
     assert_starts_afresh(store, directory, warnings)
 
 
-def test_a_database_that_another_process_has_replaced_is_not_set_aside(
-    store: SafeStore, directory: Path
-) -> None:
+def test_a_database_that_another_process_has_replaced_is_not_set_aside(store: SafeStore, directory: Path) -> None:
     assert store.get("test_1") is not None
     with closing(sqlite3.connect(directory / DATABASE)) as connection:
         connection.execute("DROP TABLE Cache")
@@ -98,9 +94,7 @@ def test_a_database_that_another_process_has_replaced_is_not_set_aside(
     assert not (directory.parent / "store.broken").exists()
 
 
-def test_a_directory_set_aside_earlier_gives_way(
-    store: SafeStore, directory: Path, warnings: list[str]
-) -> None:
+def test_a_directory_set_aside_earlier_gives_way(store: SafeStore, directory: Path, warnings: list[str]) -> None:
     earlier = directory.parent / "store.broken" / "earlier"
     earlier.mkdir(parents=True)
     (directory / DATABASE).write_bytes(b"no database" * 1000)
@@ -202,9 +196,7 @@ print(store.get("small"), store.get("large"), store.get("test_1") == bytes([1]) 
     assert disk_store(directory).get("test_1") == b"\1" * 60
 
 
-def test_a_database_that_is_cut_off_in_a_transaction(
-    store: SafeStore, directory: Path, warnings: list[str]
-) -> None:
+def test_a_database_that_is_cut_off_in_a_transaction(store: SafeStore, directory: Path, warnings: list[str]) -> None:
     assert store.get("test_1") is not None
     with suppress(ZeroDivisionError), store.transaction():
         (directory / DATABASE).write_bytes(b"no database" * 1000)

@@ -195,9 +195,7 @@ def test_a_planted_row_is_not_believed(place: Place, plant: str, use: Callable[[
 
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("column", ["value", "filename", "key"])
-def test_text_that_is_no_utf_8_is_not_believed(
-    place: Place, column: str, use: Callable[[Place], None]
-) -> None:
+def test_text_that_is_no_utf_8_is_not_believed(place: Place, column: str, use: Callable[[Place], None]) -> None:
     place.plant(value=b"0123456789", size=9)
     place.execute(f"UPDATE Cache SET {column} = CAST(x'ff' AS TEXT) WHERE key = 'planted'")
     if column == "key" and use is list_keys:
@@ -292,12 +290,8 @@ def test_a_planted_setting_is_not_believed(place: Place, setting: str) -> None:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [(b"blob", 1), ("size", "text"), ("count", b"blob"), ("size", None)]
-)
-def test_settings_that_cannot_be_read_make_the_store_start_afresh(
-    place: Place, key: object, value: object
-) -> None:
+@pytest.mark.parametrize(("key", "value"), [(b"blob", 1), ("size", "text"), ("count", b"blob"), ("size", None)])
+def test_settings_that_cannot_be_read_make_the_store_start_afresh(place: Place, key: object, value: object) -> None:
     place.execute("INSERT OR REPLACE INTO Settings VALUES (?, ?)", key, value)
     warnings: list[str] = []
     safe = SafeStore(place.store, warnings.append)

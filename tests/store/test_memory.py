@@ -41,9 +41,7 @@ def test_hits_and_misses_are_counted_by_key() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 12))), st.integers(0, 30))
-def test_the_limit_holds_and_the_last_value_that_fits_stays(
-    writes: list[tuple[str, int]], limit: int
-) -> None:
+def test_the_limit_holds_and_the_last_value_that_fits_stays(writes: list[tuple[str, int]], limit: int) -> None:
     store = MemoryStore(limit)
     for key, size in writes:
         store.set(key, bytes(size))

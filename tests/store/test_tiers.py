@@ -62,9 +62,7 @@ def test_a_transaction_sees_what_others_wrote_meanwhile(store: TieredStore, slow
     assert store.get("a") == b"theirs"
 
 
-def test_what_a_failed_transaction_wrote_is_not_kept_in_the_fast_store(
-    store: TieredStore, fast: MemoryStore
-) -> None:
+def test_what_a_failed_transaction_wrote_is_not_kept_in_the_fast_store(store: TieredStore, fast: MemoryStore) -> None:
     store.set_many({"a": b"old", "b": b"untouched"})
 
     with suppress(ZeroDivisionError), store.transaction():

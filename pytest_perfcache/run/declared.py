@@ -1,0 +1,53 @@
+"""What the user says of a test: the ``perfcache`` marker and the hooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.unit import Unit
+
+_VARIABLE = "env:"
+_TAKES = frozenset(("cache", "depends", "env"))
+
+
+def declare(item: pytest.Item, unit: Unit, inputs: Inputs) -> None:
+    """Enter in the unit what markers and hooks say of the test."""
+    for marker in item.iter_markers("perfcache"):
+        if marker.kwargs.get("cache", True) is False:
+            unit.spoil("marked with cache=False")
+        patterns = [*_texts(marker.kwargs.get("depends", ()))]
+        patterns += (_VARIABLE + name for name in _texts(marker.kwargs.get("env", ())))
+        _depend(patterns, unit, inputs)
+    why = item.config.hook.pytest_perfcache_uncacheable(item=item)
+    if why:
+        unit.spoil(str(why))
+    for more in item.config.hook.pytest_perfcache_depends(item=item):
+        _depend(more or (), unit, inputs)
+
+
+def check_markers(items: Iterable[pytest.Item]) -> None:
+    """A marker that can not be understood is an error at collection that names the test."""
+    for item in items:
+        for marker in item.iter_markers("perfcache"):
+            unknown = [*map(repr, marker.args), *sorted(marker.kwargs.keys() - _TAKES)]
+            if unknown:
+                takes = ", ".join(f"{name}=" for name in sorted(_TAKES))
+                raise pytest.UsageError(f"{item.nodeid}: the perfcache marker takes {takes}; not {', '.join(unknown)}")
+
+
+def _depend(patterns: Iterable[str], unit: Unit, inputs: Inputs) -> None:
+    for pattern in patterns:
+        if pattern.startswith(_VARIABLE):
+            name = pattern.removeprefix(_VARIABLE)
+            inputs.depend_on_variable(unit, name, os.environ.get(name))
+        else:
+            inputs.depend_on_glob(unit, pattern)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    return (value,) if isinstance(value, str) else value
