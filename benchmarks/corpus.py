@@ -24,7 +24,7 @@ from benchmarks.session import Checkout, Run, copy_tree, run_pytest
 from benchmarks.specs import SPECS, Spec, spec_named
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COMMON = ("pytest==9.2.*", "pytest-testmon", "pytest-xdist", "hypothesis")
+COMMON = ("pytest-testmon", "pytest-xdist", "hypothesis")
 
 
 def default_work() -> Path:
@@ -132,7 +132,7 @@ def prepare(suite: Suite, work: Path, python: str) -> None:
     suite.home.mkdir(parents=True)
     unpack(archive, suite.tree)
     subprocess.run([python, "-m", "venv", str(suite.home / "venv")], check=True)
-    pip(suite.python, "install", "--quiet", *COMMON, *suite.spec.requirements)
+    pip(suite.python, "install", "--quiet", *COMMON, f"pytest=={suite.spec.pytest}", *suite.spec.requirements)
     pip(suite.python, "install", "--quiet", "--editable", str(suite.tree))
     (suite.home / "prepared").touch()
 
