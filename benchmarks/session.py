@@ -11,9 +11,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.specs import Spec
+if TYPE_CHECKING:
+    from benchmarks.specs import Spec
 
 Tool = Literal["plain", "testmon", "perfcache"]
 PROBES = Path(__file__).resolve().parent / "probes"
@@ -23,7 +24,10 @@ _TOOL_ARGUMENTS: dict[Tool, tuple[str, ...]] = {
     "plain": ("-p", "no:perfcache", "-p", "no:testmon"),
     # A `-m` or `-k` in addopts, which click and packaging have, would turn testmon's selection off.
     "testmon": ("-p", "no:perfcache", "--testmon", "--testmon-forceselect"),
-    "perfcache": ("-p", "no:testmon",),
+    "perfcache": (
+        "-p",
+        "no:testmon",
+    ),
 }
 
 
@@ -72,7 +76,16 @@ class Checkout:
 
     def environment(self) -> dict[str, str]:
         """The caller's environment without what would steer Python or pytest, the copy's sources first."""
-        dropped = ("PYTHON", "PYTEST_", "PERFCACHE", "PERFBENCH", "COVERAGE", "TESTMON", "VIRTUAL_ENV", "COLUMNS")
+        dropped = (
+            "PYTHON",
+            "PYTEST_",
+            "PERFCACHE",
+            "PERFBENCH",
+            "COVERAGE",
+            "TESTMON",
+            "VIRTUAL_ENV",
+            "COLUMNS",
+        )
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         source = self.tree / self.spec.source_root
         kept["PYTHONPATH"] = os.pathsep.join((str(source.resolve()), str(PROBES)))
