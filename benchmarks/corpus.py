@@ -1,4 +1,4 @@
-"""`python -m benchmarks corpus`: download, unpack and install the measured suites, and run each plainly twice.
+"""`python -m benchmarks corpus`: download, unpack, install the measured suites; run each plainly twice.
 
 Layout of the work directory::
 

@@ -19,7 +19,7 @@ CONSTANT = "_PERFCACHE_CONSTANT"
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function in a source text: `first_line` counts from 1 and includes decorators, as `co_firstlineno` does.
+    """A function in a source text: `first_line` counts from 1, decorators included (as `co_firstlineno`).
 
     `insert_line` and `indent` say where the first statement after the docstring stands.
     """

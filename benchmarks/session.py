@@ -166,7 +166,7 @@ def measure(
 ) -> tuple[int, float, int]:
     """Run `command` and return its exit status, wall time in seconds and peak resident memory in bytes.
 
-    The peak is the largest of the process and the children it waited for (`getrusage(2)`, as `wait4(2)` gives it).
+    The peak is the largest of the process and the children it waited for, as `wait4(2)` gives it.
     """
     with log.open("wb") as sink:
         start = time.perf_counter()

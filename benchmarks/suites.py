@@ -1,8 +1,9 @@
-"""`python -m benchmarks suites`: are the outcomes the plain ones, is nothing run twice, does an edit run the right tests?
+"""`python -m benchmarks suites`: plain outcomes, nothing run twice, the right tests after an edit?
 
-For each suite: a plain run, a recording run (whose outcomes must be the same), a second run (which must execute
-nothing without a reason), then for some functions, chosen by seed: a neutral statement is put into the body, the
-tests that run are compared with those that the profile recorder saw entering the function, the edit is taken back.
+For each suite: a plain run, a recording run (whose outcomes must be the same), a second run (which must
+execute nothing without a reason), then for some functions, chosen by seed: a neutral statement is put into
+the body, the tests that run are compared with those that the profile recorder saw entering the function, and the
+edit is taken back.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def page(results: list[Result], python: str, command: str) -> str:
     lines.append("")
     for result in results:
         counted = Counter(result.second.values()).most_common()
-        told = "; ".join(f"{count} × {reason or 'no reason given'}" for reason, count in counted)
+        told = "; ".join(f"{count} of {reason or 'no reason given'}" for reason, count in counted)
         lines.append(f"- {result.suite}: {told or 'none was'}.")
     return "\n".join(lines)
 

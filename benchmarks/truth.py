@@ -35,7 +35,7 @@ class Calls:
 
 
 def record_calls(checkout: Checkout, arguments: tuple[str, ...] = ()) -> Calls:
-    """Run the suite (or some paths) plainly under the profile recorder; `RuntimeError` when it wrote nothing."""
+    """Run the suite, or some paths, under the profile recorder; `RuntimeError` when it wrote nothing."""
     written = checkout.scratch / "truth.json"
     written.unlink(missing_ok=True)
     sources = [f"{(checkout.tree / package).resolve()}{os.sep}" for package in checkout.spec.packages]
@@ -61,7 +61,7 @@ def record_calls(checkout: Checkout, arguments: tuple[str, ...] = ()) -> Calls:
 
 
 def targets(checkout: Checkout, calls: Calls, largest_share: float) -> Iterator[Target]:
-    """Functions that two tests or more enter but no more than a share of all, and none at import or collection."""
+    """Functions that two tests or more enter, at most a share of all, and none at import or collection."""
     most = largest_share * len(calls.tests)
     by_path: dict[str, dict[int, Function]] = {}
     for (path, line), users in sorted(calls.users.items()):

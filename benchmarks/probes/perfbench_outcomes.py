@@ -1,6 +1,6 @@
 """Pytest plugin: write each test's outcome, and which tests were really executed, to PERFBENCH_OUTCOMES.
 
-It stands alone (only pytest and the standard library), since it is loaded into the interpreters of other projects.
+It stands alone (only pytest and the standard library), since it is loaded into other projects' interpreters.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Pytest plugin: write which functions of some source directories each test enters, to PERFBENCH_TRUTH.
 
-The independent truth for the cache: `sys.setprofile` sees every Python call, at a price the cache can not pay. What runs
-while a shared fixture is set up counts for every test that uses the fixture, however it was asked for.
+The independent truth for the cache: `sys.setprofile` sees every Python call, at a price no cache can pay.
+What runs while a shared fixture is set up counts for every test that uses it, however it asked for it.
 
-PERFBENCH_SOURCES names the directories, joined by `os.pathsep`. The file holds one JSON object: `functions`, a list of
-`[path, qualified name, first line]`; `tests`, for each node id the indexes of the functions; `collection`, the
-indexes of those that ran outside any test, such as at import.
+PERFBENCH_SOURCES names the directories, joined by `os.pathsep`. The file holds one JSON object: `functions`,
+a list of `[path, qualified name, first line]`; `tests`, for each node id the indexes of the functions;
+`collection`, the indexes of those that ran outside any test, such as at import.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Truth:
             self.open[-1].add(number)
 
     def _number(self, code: CodeType) -> int | None:
-        """A new code object's index, or None outside the sources; kept alive, so that its id stays its own."""
+        """A new code object's index, or None outside the sources; kept alive to keep its id."""
         self.kept.append(code)
         if not code.co_filename.startswith(self.sources) or code.co_name == "<module>":
             return None

@@ -1,4 +1,4 @@
-"""`python -m benchmarks soundness`: does the cache ever hide a failure, and how much does it run to be sure?"""
+"""`python -m benchmarks soundness`: does the cache ever hide a failure, and what does it run to be sure?"""
 
 from benchmarks.soundness.cli import main
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from benchmarks.session import Tool
 
 DESCRIPTION = """
-run: mutate one place, run plain pytest for the truth, then each tool from its warmed state; report every failure
-that was not executed. Results are appended as JSON lines; what is there already is not tried again.
+run: mutate one place, run plain pytest for the truth, then each tool from its warmed state; report every
+failure that was not executed. Results are appended as JSON lines; what is there already is not tried again.
 replay: the same for a project's commits in order. summary: the table.
 """
 
@@ -63,7 +63,15 @@ def main(arguments: list[str]) -> int:
         plan = Plan(tuple(options.tests.split()), tools, options.timeout)
         for suite in suites(work, options.python, options.suites):
             if options.command == "replay":
-                replay(suite, plan, options.repo.resolve(), options.revision, options.commits, results)
+                repository = options.repo.resolve()
+                replay(
+                    suite,
+                    plan,
+                    results,
+                    repository=repository,
+                    revision=options.revision,
+                    count=options.commits,
+                )
             else:
                 Campaign(suite, plan, options.seed, options.mutants, options.jobs, results).run()
     lines = read_lines(results)

@@ -50,7 +50,7 @@ def uncollected(nodeid: str, run: Run) -> bool:
 def judge(failing: frozenset[str], passing: frozenset[str], run: Run) -> Judgement:
     """Judge a run by the tests that fail and those that pass in truth.
 
-    A test of a module whose collection error the run reported is not missed, nor is any in a run that aborted.
+    A test whose module's collection error the run reported is not missed, nor is any in an aborted run.
     """
     missed = (
         set()

@@ -1,4 +1,4 @@
-"""Replaying a project's commits in order: each tool keeps its memory from commit to commit, as a developer's would."""
+"""Replaying a project's commits in order, each tool keeping its memory from commit to commit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def git(tree: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def replay(suite: Suite, plan: Plan, repository: Path, revision: str, count: int, results: Path) -> None:
+def replay(suite: Suite, plan: Plan, results: Path, *, repository: Path, revision: str, count: int) -> None:
     """Run the last `count` first-parent commits, oldest first, and append one JSON line for each."""
     tree = suite.home / "copies" / "replay"
     checkout = Checkout(suite.spec, tree, suite.python)

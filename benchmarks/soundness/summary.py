@@ -83,8 +83,8 @@ def summary(lines: list[Line], python: str) -> str:
 def misses(lines: list[Line]) -> list[str]:
     """One line for each change of which perfcache missed a failure."""
     return [
-        f"\nMissed: {line['suite']} {line['path']}:{line['line']} ({line['kind']}, `{line['text'].strip()}`): "
-        + ", ".join(line["tools"]["perfcache"]["missed"][:5])
+        f"\nMissed: {line['suite']} {line['path']}:{line['line']} ({line['kind']}, "
+        f"`{line['text'].strip()}`): " + ", ".join(line["tools"]["perfcache"]["missed"][:5])
         for line in lines
         if line["tools"].get("perfcache", {}).get("missed")
     ]

@@ -31,7 +31,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A copy of the tree that trials use one at a time, with what each tool remembered of the unchanged code."""
+    """A copy of the tree for one trial at a time, with what each tool remembers of the unchanged code."""
 
     checkout: Checkout
     plan: Plan
@@ -46,7 +46,7 @@ class Slot:
     def try_mutant(self, mutant: Mutant) -> dict[str, Any]:
         """Truth and each tool's judgement for one mutant, as JSON data.
 
-        What a tool missed or hid is tried plainly once more: a test that then passes was flaky and is not counted.
+        What a tool missed or hid is tried plainly once more: a test that passes then was flaky, and not counted.
         """
         path = self.checkout.tree / mutant.path
         with edited(path, mutant.apply(path.read_bytes())):
