@@ -158,7 +158,7 @@ def page(timings: list[Timing], python: str, command: str) -> str:
     memory = [cells(way, lambda timing, name: f"{timing.megabytes(name):.0f}") for way in ways]
     return "\n".join(
         [
-            f"Made by `{command}` on Python {python}: medians, as multiples of plain pytest in the same round.",
+            f"Made by `{command}` on Python {python}: medians, over plain pytest in the same round.",
             "",
             table(header, rows),
             "",

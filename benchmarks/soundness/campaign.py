@@ -131,7 +131,7 @@ def data_files(checkout: Checkout) -> list[str]:
 
 
 def reached(mutant: Mutant, calls: Calls) -> bool:
-    """Whether any test executes the function around a mutant; what is outside functions counts as executed."""
+    """Whether any test executes the function around a mutant; what is outside functions counts."""
     if mutant.function is None or mutant.path.endswith("conftest.py"):
         return True
     return bool(calls.users.get((mutant.path, mutant.function)))
