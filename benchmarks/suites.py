@@ -1,8 +1,8 @@
 """`python -m benchmarks suites`: plain outcomes, nothing run twice, the right tests after an edit?
 
 For each suite: a plain run, a recording run (whose outcomes must be the same), a second run (which must
-execute nothing without a reason), then for some functions, chosen by seed: a neutral statement is put into the
-body, the tests that run are compared with those that the profile recorder saw entering the function, and the
+execute nothing without a reason), then for some functions, chosen by seed: a neutral statement is put into
+the body, the tests that run are compared with those that the profile recorder saw entering the function, and the
 edit is taken back.
 """
 
