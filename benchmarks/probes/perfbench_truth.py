@@ -104,11 +104,20 @@ class Truth:
         self.path.write_text(json.dumps(found))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Start when the environment names a target."""
+def begin() -> Truth | None:
+    """Start when the environment names a target: on import, since other plugins may import the package early."""
     target = os.environ.get("PERFBENCH_TRUTH")
-    if target:
-        sources = tuple(os.environ["PERFBENCH_SOURCES"].split(os.pathsep))
-        truth = Truth(Path(target), sources)
-        config.pluginmanager.register(truth, "perfbench-truth-recorder")
-        truth.start()
+    if not target:
+        return None
+    truth = Truth(Path(target), tuple(os.environ["PERFBENCH_SOURCES"].split(os.pathsep)))
+    truth.start()
+    return truth
+
+
+TRUTH = begin()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Follow the session."""
+    if TRUTH is not None:
+        config.pluginmanager.register(TRUTH, "perfbench-truth-recorder")
