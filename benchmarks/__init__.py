@@ -1,0 +1,1 @@
+"""Measurements of pytest-perfcache on suites that its authors did not write."""

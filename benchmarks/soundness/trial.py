@@ -1,0 +1,117 @@
+"""Warmed copies of a suite, and trying one mutant in them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.corpus import Suite, agree
+from benchmarks.edits import edited
+from benchmarks.session import Checkout, Run, Tool, run_pytest
+from benchmarks.soundness.judge import changed, judge
+
+if TYPE_CHECKING:
+    from benchmarks.soundness.mutants import Mutant
+
+# Sources of chance that are no fault of any cache are held still in all runs alike.
+STEADY = {"PYTHONHASHSEED": "0"}
+ALWAYS = ("--continue-on-collection-errors", "--hypothesis-seed=0")
+STATE: dict[Tool, str] = {"perfcache": ".perfcache", "testmon": ".testmondata"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the trials of one suite run: which tests, which tools, and the time limit of a run in seconds."""
+
+    arguments: tuple[str, ...]
+    tools: tuple[Tool, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A copy of the tree for one trial at a time, with what each tool remembers of the unchanged code."""
+
+    checkout: Checkout
+    plan: Plan
+    passed: frozenset[str]
+
+    def run(self, tool: Tool, timeout: float | None = None) -> Run:
+        """Run the suite by one tool from its remembered state."""
+        self.checkout.forget()
+        restore(self.checkout, tool)
+        return run_once(self.checkout, tool, self.plan.arguments, timeout or self.plan.timeout)
+
+    def try_mutant(self, mutant: Mutant) -> dict[str, Any]:
+        """Truth and each tool's judgement for one mutant, as JSON data.
+
+        What a tool missed or hid is tried plainly once more: who passes then is flaky, and not counted.
+        """
+        path = self.checkout.tree / mutant.path
+        with edited(path, mutant.apply(path.read_bytes())):
+            truth = self.run("plain")
+            if truth.timed_out:
+                return {"status": "timeout"}
+            failing = changed(self.passed, truth)
+            passing = frozenset(name for name in self.passed if truth.outcomes.get(name) == "passed")
+            runs = {tool: self.run(tool) for tool in self.plan.tools}
+            judged = {tool: judge(failing, passing, run) for tool, run in runs.items()}
+            if any(judgement.missed or judgement.hidden for judgement in judged.values()):
+                failing &= changed(self.passed, self.run("plain"))
+                judged = {tool: judge(failing, passing, run) for tool, run in runs.items()}
+        return {
+            "status": "changed" if failing else "same",
+            "tests": len(self.passed),
+            "changed": len(failing),
+            "plain_seconds": round(truth.seconds, 3),
+            "tools": {tool: asdict(judgement) for tool, judgement in judged.items()},
+        }
+
+
+def run_once(checkout: Checkout, tool: Tool, arguments: tuple[str, ...], timeout: float | None) -> Run:
+    """Run once, with chance held still."""
+    return run_pytest(
+        checkout, tool, *ALWAYS, arguments=arguments or None, environment=STEADY, timeout=timeout
+    )
+
+
+def remember(checkout: Checkout, tool: Tool) -> None:
+    """Keep a tool's state beside the tree."""
+    for path in checkout.tree.glob(f"{STATE[tool]}*"):
+        kept = checkout.scratch / f"warm{path.name}"
+        if kept.is_dir():
+            shutil.rmtree(kept)
+        shutil.copytree(path, kept, dirs_exist_ok=True) if path.is_dir() else shutil.copy2(path, kept)
+
+
+def restore(checkout: Checkout, tool: Tool) -> None:
+    """Put a fresh copy of a tool's remembered state into the tree; plain runs have none."""
+    if tool == "plain":
+        return
+    for kept in checkout.scratch.glob(f"warm{STATE[tool]}*"):
+        path = checkout.tree / kept.name.removeprefix("warm")
+        shutil.copytree(kept, path) if kept.is_dir() else shutil.copy2(kept, path)
+
+
+def warm(suite: Suite, number: int, plan: Plan) -> Slot:
+    """Make a slot: a fresh copy, two plain runs for what passes steadily, one recording run of each tool."""
+    checkout = suite.checkout(f"soundness-{number}")
+    shutil.rmtree(checkout.scratch)
+    checkout.forget()
+    baseline = agree(
+        run_once(checkout, "plain", plan.arguments, None), run_once(checkout, "plain", plan.arguments, None)
+    )
+    warmed: list[Tool] = []
+    for tool in plan.tools:
+        checkout.forget()
+        recorded = run_once(checkout, tool, plan.arguments, None)
+        if recorded.returncode in {0, 1}:
+            remember(checkout, tool)
+            warmed.append(tool)
+        elif tool == "perfcache":
+            raise RuntimeError(f"the recording run failed, see {checkout.scratch / 'perfcache.log'}")
+        else:
+            print(f"{suite.spec.name}: {tool} is left out, it ends with {recorded.returncode}", flush=True)
+    limit = max(plan.timeout, 10 * baseline.seconds)
+    return Slot(checkout, Plan(plan.arguments, tuple(warmed), limit), baseline.passed)
