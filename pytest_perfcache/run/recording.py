@@ -14,7 +14,7 @@ from pytest_perfcache.model import Outcome
 from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.results import outcome_of
 from pytest_perfcache.run.tracing import Tracing
-from pytest_perfcache.trace.unit import Touched, Unit
+from pytest_perfcache.trace.unit import Touched, Unit, whole
 
 _UNIT: Final = pytest.StashKey[Unit]()
 _PHASES: Final = ("setup", "call", "teardown")
@@ -150,6 +150,10 @@ class RecordingPlugin:
             names |= more
 
     def _finished(self, item: pytest.Item, current: _Current) -> Run:
+        blocks = 0
+        for unit in whole([current.unit]):
+            blocks |= unit.blocks
+        self._recorder.kept.settle(current.unit, blocks)
         units = [current.unit, self._recorder.session]
         units += (node.stash[_UNIT] for node in item.listchain() if _UNIT in node.stash)
         path = self._tracing.places.relative(str(item.path))

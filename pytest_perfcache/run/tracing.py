@@ -15,6 +15,7 @@ from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.environ import EnvironObserver
 from pytest_perfcache.trace.imports import ImportObserver
 from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.kept import watch_functools
 from pytest_perfcache.trace.modules import Modules
 from pytest_perfcache.trace.recorder import Recorder
 
@@ -40,12 +41,13 @@ class Tracing:
         modules = Modules(places, codes)
         recorder = Recorder(codes, calls, modules)
         environ = dict(os.environ)
-        inputs = Inputs(places, environ, lambda: recorder.current)
+        inputs = Inputs(places, environ, recorder)
         observers = ExitStack()
         observers.callback(calls.close)
+        observers.callback(watch_functools(recorder.noted))
         imports = ImportObserver(recorder)
         observers.callback(imports.close)
-        observers.callback(AuditObserver(inputs, places, lambda: recorder.current, imports.importing).close)
+        observers.callback(AuditObserver(inputs, places, recorder, imports.importing).close)
         observers.callback(EnvironObserver(inputs).close)
         return cls(recorder, modules, inputs, places, environ, observers)
 

@@ -19,7 +19,7 @@ import pytest
 
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.trace.inputs import Inputs
-from pytest_perfcache.trace.unit import Unit
+from pytest_perfcache.trace.recorder import Recorder
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _IMPORTLIB: Final = "<frozen importlib._bootstrap"
@@ -48,10 +48,10 @@ _PROGRAMS: Final = frozenset(
 class AuditObserver:
     """Turns audit events into inputs, and into reasons why a unit can not be tracked."""
 
-    def __init__(self, inputs: Inputs, places: Places, current: Callable[[], Unit], importing: list[str]) -> None:
+    def __init__(self, inputs: Inputs, places: Places, recorder: Recorder, importing: list[str]) -> None:
         self._inputs = inputs
         self._places = places
-        self._current = current
+        self._recorder = recorder
         self._importing = importing
         self._busy: int | None = None
         self._handlers: dict[str, Callable[..., None]] = {
@@ -81,7 +81,7 @@ class AuditObserver:
         try:
             handler(*args)
         except Exception as error:
-            self._current().spoil(f"observing {event} failed: {error!r}")
+            self._recorder.spoil(f"observing {event} failed: {error!r}")
         finally:
             self._busy = None
 
@@ -121,14 +121,14 @@ class AuditObserver:
 
     def _connect(self, _socket: object, address: object) -> None:
         if not self._harness_asks():
-            self._current().spoil(f"connects to {address}")
+            self._recorder.spoil(f"connects to {address}")
 
     def _program(self, *args: object) -> None:
         if not self._harness_asks():
-            self._current().spoil(f"starts a program: {args[0] if args else 'a copy of itself'}")
+            self._recorder.spoil(f"starts a program: {args[0] if args else 'a copy of itself'}")
 
     def _breakpoint(self) -> None:
-        self._current().spoil("enters a debugger")
+        self._recorder.spoil("enters a debugger")
 
     def _harness_asks(self) -> bool:
         """Whether pytest, or Python's import machinery, does this for itself rather than for the code under test."""

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import sys
-from types import CodeType
+from types import CodeType, FrameType, FunctionType
 from typing import Protocol
 
 from pytest_perfcache.trace.codes import Codes
 
 
+class Scopes(Protocol):
+    """Is told when a watched function starts and returns."""
+
+    def enter(self, number: int, frame: FrameType | None) -> None:
+        """The function starts; ``frame`` is its own, None where it ran in a thread of its own."""
+
+    def leave(self, number: int) -> None:
+        """The function returns; not told when it raises."""
+
+    def busy(self, number: int) -> bool:
+        """Whether it was entered so often that its scope may stay open."""
+
+
 class CallTracer(Protocol):
     """Marks functions when their code is loaded; tells which marked functions were entered, in any thread."""
 
+    scopes: Scopes | None
+
     def instrument(self, code: CodeType, path: str) -> CodeType:
-        """Mark all functions of a module; the code to execute in its place. ``path`` names the module's file."""
+        """Mark all functions of a module; the code to execute in its place. ``path`` names the module's file.
+
+        Functions that the codes hold as stateful are watched: the scopes hear of each start and return.
+        """
+
+    def watch(self, function: FunctionType) -> int | None:
+        """Watch a function that was marked before; its number, None where it was not."""
 
     def take(self) -> list[int]:
         """Numbers of the functions that were entered since the last call."""

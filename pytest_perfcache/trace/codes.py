@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import opcode
+from collections import defaultdict
 from collections.abc import Iterator
 from inspect import CO_NEWLOCALS, CO_OPTIMIZED
 from types import CodeType
 from typing import Final, NamedTuple
+
+from pytest_perfcache.trace.stateful import Stateful, may_be_stateful, stateful
 
 _IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
@@ -32,6 +35,10 @@ class Codes:
         self.imports: dict[int, tuple[ImportSpec, ...]] = {}
         self.importing = 0
         """Bit mask of the functions that import something when they run."""
+        self.mentions: dict[str, list[int]] = defaultdict(list)
+        """Names of globals and attributes → the functions whose code uses them."""
+        self.stateful: dict[int, Stateful] = {}
+        """Functions that may keep something for later calls."""
 
     def number(self, path: str, code: CodeType) -> int:
         key = (path, code.co_qualname)
@@ -39,11 +46,20 @@ class Codes:
         if found is None:
             found = self._numbers[key] = len(self.names)
             self.names.append(key)
+            self._read(found, code)
+        return found
+
+    def _read(self, number: int, code: CodeType) -> None:
+        for name in code.co_names:
+            self.mentions[name].append(number)
         specs = tuple(import_statements(code))
         if specs:
-            self.imports[found] = self.imports.get(found, ()) + specs
-            self.importing |= 1 << found
-        return found
+            self.imports[number] = specs
+            self.importing |= 1 << number
+        if may_be_stateful(code):
+            state = stateful(code)
+            if state is not None:
+                self.stateful[number] = state
 
 
 def is_function(code: CodeType) -> bool:
@@ -66,7 +82,7 @@ def import_statements(code: CodeType) -> Iterator[ImportSpec]:
     opcodes = raw[::2]
     at = opcodes.find(_IMPORT_NAME)
     while at >= 0:
-        name, before = _argument(raw, 2 * at)
+        name, before = argument_at(raw, 2 * at)
         names, before = _constant(code, before - 2)
         level, _ = _constant(code, before - 2)
         if isinstance(level, int):
@@ -74,7 +90,7 @@ def import_statements(code: CodeType) -> Iterator[ImportSpec]:
         at = opcodes.find(_IMPORT_NAME, at + 1)
 
 
-def _argument(raw: bytes, at: int) -> tuple[int, int]:
+def argument_at(raw: bytes, at: int) -> tuple[int, int]:
     """The full argument of the instruction at ``at``, and where its first extension starts."""
     value, shift = raw[at + 1], 8
     while at >= 2 and raw[at - 2] == _EXTENDED_ARG:
@@ -85,5 +101,5 @@ def _argument(raw: bytes, at: int) -> tuple[int, int]:
 
 
 def _constant(code: CodeType, at: int) -> tuple[object, int]:
-    value, start = _argument(code.co_code, at)
+    value, start = argument_at(code.co_code, at)
     return (code.co_consts[value] if code.co_code[at] == _LOAD_CONST else value), start

@@ -112,7 +112,7 @@ class ImportObserver:
         __tracebackhide__ = True
         module = self._entered(path, code, str(namespace["__name__"]), signature)
         recorder = self._recorder
-        recorder.current.modules.add(path)
+        recorder.add_module(path)
         code = recorder.calls.instrument(code, path)
         if not recorder.at_home:
             module.coarse = True

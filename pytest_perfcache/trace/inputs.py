@@ -20,16 +20,17 @@ from pytest_perfcache.facts.world import (
     whole_environment,
 )
 from pytest_perfcache.model import Fingerprint, Kind
+from pytest_perfcache.trace.recorder import Recorder
 from pytest_perfcache.trace.unit import Unit
 
 
 class Inputs:
     """The inputs of this process, by fact key."""
 
-    def __init__(self, places: Places, environ: Mapping[str, str], current: Callable[[], Unit]) -> None:
+    def __init__(self, places: Places, environ: Mapping[str, str], recorder: Recorder) -> None:
         self._places = places
         self._environ = dict(environ)
-        self._current = current
+        self._recorder = recorder
         self._signatures: dict[str, Signature | None] = {}
         self._fingerprints: dict[str, Fingerprint] = {}
         self._written: dict[str, Unit] = {}
@@ -51,7 +52,7 @@ class Inputs:
 
     def wrote(self, path: str) -> None:
         """A file was opened for writing, created or moved to: what it holds from now on is no input."""
-        self._written.setdefault(os.path.abspath(path), self._current())
+        self._written.setdefault(os.path.abspath(path), self._recorder.current)
 
     def made_directory(self, path: str) -> None:
         """A directory was created: nothing in it is an input."""
@@ -62,13 +63,15 @@ class Inputs:
         if value != self._environ.get(name):
             self._derived.add(name)
             return
-        self.depend_on_variable(self._current(), name, value)
+        key = f"{Kind.ENVIRONMENT}:{name}"
+        self._fingerprints.setdefault(key, environment_fingerprint(value))
+        self._recorder.add_input(key)
 
     def read_environment(self) -> None:
         """The names of all environment variables were asked for."""
         key = f"{Kind.ENVIRONMENT_NAMES}:"
         self._fingerprints.setdefault(key, whole_environment(self._environ))
-        self._current().inputs.add(key)
+        self._recorder.add_input(key)
 
     def depend_on_variable(self, unit: Unit, name: str, value: str | None) -> None:
         """The user says that ``unit`` depends on a variable."""
@@ -116,8 +119,8 @@ class Inputs:
             return True
         writer = self._written.get(full)
         if writer is not None:
-            if writer.name.startswith("test ") and writer is not self._current():
-                self._current().spoil(f"reads {self._places.relative(full)}, which {writer.name} wrote")
+            if writer.name.startswith("test ") and writer is not self._recorder.current:
+                self._recorder.spoil(f"reads {self._places.relative(full)}, which {writer.name} wrote")
             return True
         return bool(self._made) and any(parent in self._made for parent in _parents(full))
 
@@ -128,7 +131,7 @@ class Inputs:
             found = look(key, name)
             if found is not None:
                 self._fingerprints[key] = found
-        self._current().inputs.add(key)
+        self._recorder.add_input(key)
 
     def _first_look(self, key: str, name: str) -> Fingerprint | None:
         """The content now, where its time stamps could not tell a later write apart; else only its signature."""

@@ -13,20 +13,32 @@ and the location table need to know of the insertion. Formats: ``Objects/excepti
 from __future__ import annotations
 
 import opcode
-from collections.abc import Iterator
-from types import CodeType
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from types import CodeType, FunctionType
 from typing import Final
 
-from pytest_perfcache.trace.codes import Codes, is_function
+from pytest_perfcache.trace.calls import Scopes
+from pytest_perfcache.trace.codes import Codes, argument_at, is_function
 
 _RESUME: Final = opcode.opmap["RESUME"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
 _STORE_SUBSCR: Final = opcode.opmap["STORE_SUBSCR"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
+_RETURN_VALUE: Final = opcode.opmap["RETURN_VALUE"]
+_PUSH_NULL: Final = opcode.opmap["PUSH_NULL"]
+_PRECALL: Final = opcode.opmap.get("PRECALL", 0)
+_CALL: Final = opcode.opmap["CALL"]
+_POP_TOP: Final = opcode.opmap["POP_TOP"]
+_JUMPS: Final = frozenset(opcode.hasjrel)
+_BACKWARD: Final = frozenset(code for name, code in opcode.opmap.items() if "BACKWARD" in name)
+_CACHES: Final[Sequence[int]] = getattr(opcode, "_inline_cache_entries", ())
 _STORE: Final = bytes((_STORE_SUBSCR, 0, 0, 0))
 """With its one inline cache entry."""
 _NO_LOCATION: Final = 0x80 | 15 << 3
-_STACK: Final = 3
+_STACK: Final = 5
 
 
 class _Hits(dict[int, None]):
@@ -43,11 +55,15 @@ class _Hits(dict[int, None]):
 
 
 class MarkTracer:
-    """All marked code shares one dictionary, whose keys are the numbers of the functions entered."""
+    """All marked code shares one dictionary, whose keys are the numbers of the functions entered.
+
+    The last constants of marked code are that dictionary and the function's number.
+    """
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
         self._hits = _Hits()
+        self.scopes: Scopes | None = None
 
     def instrument(self, code: CodeType, path: str) -> CodeType:
         constants = tuple(
@@ -56,7 +72,21 @@ class MarkTracer:
         )
         if not is_function(code):
             return code.replace(co_consts=constants)
-        return self._marked(code, constants, self._codes.number(path, code))
+        number = self._codes.number(path, code)
+        if number in self._codes.stateful:
+            watched = self._watched(code, constants, number)
+            if watched is not None:
+                return watched
+        return self._marked(code, constants, number)
+
+    def watch(self, function: FunctionType) -> int | None:
+        code = function.__code__
+        number = self._number_of(code)
+        if number is not None and not any(constant is _enter for constant in code.co_consts):
+            watched = self._watched(code, code.co_consts, number)
+            if watched is not None:
+                function.__code__ = watched
+        return number
 
     def take(self) -> list[int]:
         hit = list(self._hits)
@@ -69,20 +99,131 @@ class MarkTracer:
 
     def close(self) -> None:
         self._hits.clear()
+        self.scopes = None
+
+    def _number_of(self, code: CodeType) -> int | None:
+        constants = code.co_consts
+        at = next((at for at, constant in enumerate(constants) if constant is self._hits), None)
+        return None if at is None else constants[at + 1]
 
     def _marked(self, code: CodeType, constants: tuple[object, ...], number: int) -> CodeType:
-        raw = code.co_code
-        at = 2 * raw[::2].index(_RESUME) + 2
         first = len(constants)
-        mark = b"".join(_load(first + offset) for offset in range(3)) + _STORE
-        units = len(mark) // 2
-        return code.replace(
-            co_code=raw[:at] + mark + raw[at:],
-            co_consts=(*constants, None, self._hits, number),
-            co_linetable=_insert_locations(code.co_linetable, at // 2, units),
-            co_exceptiontable=_shift_exceptions(code.co_exceptiontable, at // 2, units),
-            co_stacksize=max(code.co_stacksize, _STACK),
-        )
+        mark = b"".join(map(_load, range(first, first + 3))) + _STORE
+        return _insert(code, {_start(code): mark}, (*constants, None, self._hits, number))
+
+    def _watched(self, code: CodeType, constants: tuple[object, ...], number: int) -> CodeType | None:
+        """Marked, and the scopes called at start and return; None where the code does not take the insertions."""
+        first = len(constants)
+        mark = b"".join(map(_load, range(first, first + 3))) + _STORE
+        enter, leave = (_call(first + which, first + 5, first + 2) for which in (3, 4))
+        raw = code.co_code
+        returns = (at for at in range(0, len(raw), 2) if raw[at] == _RETURN_VALUE)
+        insertions = dict.fromkeys(returns, leave)
+        insertions[_start(code)] = mark + enter
+        try:
+            return _insert(code, insertions, (*constants, None, self._hits, number, _enter, _leave, _Link(self)))
+        except ValueError:
+            return None
+
+
+class _Link:
+    """A constant that leads from marked code to its tracer, and nowhere once the code was pickled."""
+
+    __slots__ = ("tracer",)
+
+    def __init__(self, tracer: MarkTracer | None = None) -> None:
+        self.tracer = tracer
+
+    def __reduce__(self) -> tuple[type[_Link], tuple[()]]:
+        return _Link, ()
+
+
+def _enter(link: _Link, number: int) -> None:
+    """Called by watched code when it starts."""
+    scopes = None if link.tracer is None else link.tracer.scopes
+    if scopes is not None and not scopes.busy(number):
+        scopes.enter(number, sys._getframe(1))
+
+
+def _leave(link: _Link, number: int) -> None:
+    """Called by watched code just before it returns."""
+    scopes = None if link.tracer is None else link.tracer.scopes
+    if scopes is not None and not scopes.busy(number):
+        scopes.leave(number)
+
+
+def _start(code: CodeType) -> int:
+    """Where the function's own code starts, in bytes: after the first RESUME."""
+    return 2 * code.co_code[::2].index(_RESUME) + 2
+
+
+def _call(function: int, link: int, number: int) -> bytes:
+    """Call the constant ``function`` with two constants and forget the result; with the inline caches of CALL."""
+    loads = _load(function) + _load(link) + _load(number)
+    return bytes((_PUSH_NULL, 0)) + loads + bytes((_PRECALL, 2, 0, 0, _CALL, 2, *[0] * 8, _POP_TOP, 0))
+
+
+def _insert(code: CodeType, insertions: Mapping[int, bytes], constants: tuple[object, ...]) -> CodeType:
+    """The code with instructions put in before those at the given offsets (bytes), which take over as jump targets.
+
+    Raises ValueError where a jump would need a longer argument, or a location entry would be torn.
+    """
+    moves = _Moves(insertions)
+    out = bytearray()
+    raw = _moved_jumps(code.co_code, moves)
+    done = 0
+    locations = code.co_linetable
+    for at in sorted(insertions, reverse=True):
+        locations = _insert_locations(locations, at // 2, len(insertions[at]) // 2)
+    for at in sorted(insertions):
+        out += raw[done:at] + insertions[at]
+        done = at
+    return code.replace(
+        co_code=bytes(out + raw[done:]),
+        co_consts=constants,
+        co_linetable=locations,
+        co_exceptiontable=_shift_exceptions(code.co_exceptiontable, moves),
+        co_stacksize=code.co_stacksize + _STACK,
+    )
+
+
+class _Moves:
+    """Where code units (of two bytes) go.
+
+    What is inserted before a unit belongs to it, as a jump's target; but for the first insertion, which is to run
+    once: a loop that starts with the function jumps behind it.
+    """
+
+    def __init__(self, insertions: Mapping[int, bytes]) -> None:
+        self._starts = sorted(at // 2 for at in insertions)
+        self._prologue = self._starts[0]
+        self._sums = [0, *accumulate(len(insertions[2 * at]) // 2 for at in self._starts)]
+
+    def target(self, unit: int) -> int:
+        """The new place of what is executed when somebody jumps to ``unit``."""
+        return self.itself(unit) if unit == self._prologue else unit + self._sums[bisect_left(self._starts, unit)]
+
+    def itself(self, unit: int) -> int:
+        """The new place of the instruction at ``unit``."""
+        return unit + self._sums[bisect_right(self._starts, unit)]
+
+
+def _moved_jumps(raw: bytes, moves: _Moves) -> bytes:
+    out = bytearray(raw)
+    for at in range(0, len(raw), 2):
+        if raw[at] not in _JUMPS:
+            continue
+        argument, first = argument_at(raw, at)
+        unit = at // 2
+        after = unit + 1 + _CACHES[raw[at]]
+        sign = -1 if raw[at] in _BACKWARD else 1
+        moved = sign * (moves.target(after + sign * argument) - (moves.itself(unit) + after - unit))
+        if moved < 0 or moved >> 4 * (at - first + 2):
+            raise ValueError("a jump needs a longer argument")
+        for place in range(at, first - 2, -2):
+            out[place + 1] = moved & 0xFF
+            moved >>= 8
+    return bytes(out)
 
 
 def _load(index: int) -> bytes:
@@ -110,15 +251,15 @@ def _insert_locations(table: bytes, at: int, units: int) -> bytes:
     return table[:index] + inserted + table[index:]
 
 
-def _shift_exceptions(table: bytes, at: int, units: int) -> bytes:
-    """The exception table with everything from unit ``at`` on moved back by ``units``."""
+def _shift_exceptions(table: bytes, moves: _Moves) -> bytes:
+    """The exception table with everything where it is now; a range grows by what is put into it."""
     out = bytearray()
     values = iter(list(_varints(table)))
     for start, length, target, depth in zip(values, values, values, values, strict=True):
-        inside = start < at < start + length
-        out += _varint(start + units if start >= at else start, first=True)
-        out += _varint(length + units if inside else length)
-        out += _varint(target + units if target >= at else target)
+        new = moves.target(start)
+        out += _varint(new, first=True)
+        out += _varint(moves.target(start + length) - new)
+        out += _varint(moves.target(target))
         out += _varint(depth)
     return bytes(out)
 

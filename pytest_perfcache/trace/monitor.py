@@ -8,14 +8,16 @@ function it runs, the standard library's and pytest's included.
 from __future__ import annotations
 
 import sys
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Final
 
+from pytest_perfcache.trace.calls import Scopes
 from pytest_perfcache.trace.codes import Codes, is_function, nested
 
 if sys.version_info >= (3, 12):
     _monitoring = sys.monitoring
     _NAME: Final = "pytest-perfcache"
+    _WATCHED: Final = _monitoring.events.PY_START | _monitoring.events.PY_RETURN
     _CANDIDATES: Final = (4, 3, _monitoring.PROFILER_ID)
 
     class MonitorTracer:
@@ -27,7 +29,10 @@ if sys.version_info >= (3, 12):
             self._numbers: dict[int, int] = {}
             self._kept: list[CodeType] = []
             self._hit: list[CodeType] = []
+            self._watched: set[int] = set()
+            self.scopes: Scopes | None = None
             _monitoring.register_callback(tool, _monitoring.events.PY_START, self._started)
+            _monitoring.register_callback(tool, _monitoring.events.PY_RETURN, self._returned)
 
         @classmethod
         def acquire(cls, codes: Codes) -> MonitorTracer | None:
@@ -43,18 +48,31 @@ if sys.version_info >= (3, 12):
                 current = waiting.pop()
                 waiting += nested(current)
                 if is_function(current):
-                    self._numbers[id(current)] = self._codes.number(path, current)
+                    number = self._numbers[id(current)] = self._codes.number(path, current)
                     self._kept.append(current)
-                    _monitoring.set_local_events(self._tool, current, _monitoring.events.PY_START)
+                    if number in self._codes.stateful:
+                        self._watched.add(id(current))
+                    _monitoring.set_local_events(self._tool, current, self._events(current))
             return code
+
+        def watch(self, function: FunctionType) -> int | None:
+            code = function.__code__
+            number = self._numbers.get(id(code))
+            if number is not None and id(code) not in self._watched:
+                self._watched.add(id(code))
+                _monitoring.set_local_events(self._tool, code, self._events(code))
+            return number
+
+        def _events(self, code: CodeType) -> int:
+            return _WATCHED if id(code) in self._watched else _monitoring.events.PY_START
 
         def take(self) -> list[int]:
             hit, self._hit = self._hit, []
             if self.intact():
-                arm, tool, start = _monitoring.set_local_events, self._tool, _monitoring.events.PY_START
+                arm, tool = _monitoring.set_local_events, self._tool
                 for code in hit:
                     arm(tool, code, 0)
-                    arm(tool, code, start)
+                    arm(tool, code, self._events(code))
             return [self._numbers[id(code)] for code in hit]
 
         def intact(self) -> bool:
@@ -65,8 +83,22 @@ if sys.version_info >= (3, 12):
                 for code in self._kept:
                     _monitoring.set_local_events(self._tool, code, 0)
                 _monitoring.register_callback(self._tool, _monitoring.events.PY_START, None)
+                _monitoring.register_callback(self._tool, _monitoring.events.PY_RETURN, None)
                 _monitoring.free_tool_id(self._tool)
 
         def _started(self, code: CodeType, _offset: int) -> object:
             self._hit.append(code)
-            return _monitoring.DISABLE
+            if id(code) not in self._watched or self.scopes is None:
+                return _monitoring.DISABLE
+            number = self._numbers[id(code)]
+            if self.scopes.busy(number):
+                return _monitoring.DISABLE
+            self.scopes.enter(number, sys._getframe(1))
+            return None
+
+        def _returned(self, code: CodeType, _offset: int, _value: object) -> object:
+            number = self._numbers[id(code)]
+            if self.scopes is None or self.scopes.busy(number):
+                return _monitoring.DISABLE
+            self.scopes.leave(number)
+            return None

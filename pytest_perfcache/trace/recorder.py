@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
 
 from pytest_perfcache.trace.calls import CallTracer
 from pytest_perfcache.trace.codes import Codes
+from pytest_perfcache.trace.kept import Kept
 from pytest_perfcache.trace.modules import Modules
 from pytest_perfcache.trace.unit import Unit, mask_of
 
@@ -24,6 +27,8 @@ class Recorder:
         self.modules = modules
         self.session = Unit("the session's own set-up")
         self._stack = [self.session]
+        self.kept = Kept(codes, self.flush, lambda: self.current if self.at_home else None)
+        calls.scopes = self.kept
         self._thread = threading.get_ident()
 
     @property
@@ -57,8 +62,39 @@ class Recorder:
         """Give the functions entered so far to the current unit."""
         hit = self.calls.take()
         if hit:
-            unit, names = self._stack[-1], self.codes.names
-            unit.blocks |= mask_of(hit)
-            unit.modules.update({names[number][0] for number in hit})
+            blocks, names = mask_of(hit), self.codes.names
+            paths = {names[number][0] for number in hit}
+            for unit in self._at_work():
+                unit.blocks |= blocks
+                unit.modules |= paths
         if not self.calls.intact():
-            self.current.spoil("another tool took the tracer's place")
+            self.spoil("another tool took the tracer's place")
+
+    def add_module(self, path: str) -> None:
+        """A project module is imported."""
+        for unit in self._at_work():
+            unit.modules.add(path)
+
+    def add_input(self, key: str) -> None:
+        """Something outside the code is used."""
+        for unit in self._at_work():
+            unit.inputs.add(key)
+
+    def spoil(self, why: str) -> None:
+        """Something happens that can not be tracked."""
+        for unit in self._at_work():
+            unit.spoil(why)
+
+    def noted(self, function: FunctionType, around: object) -> None:
+        """``functools`` wrapped a function so that its result is kept."""
+        number = self.calls.watch(function)
+        if number is None:
+            return
+        if isinstance(around, functools.cached_property):
+            self.kept.add_property(number)
+        else:
+            self.kept.add_cache(number, around)
+
+    def _at_work(self) -> list[Unit]:
+        """The current unit, and those of the open scopes."""
+        return [self._stack[-1], *(keeper.unit for keeper in self.kept.open)]

@@ -1,0 +1,242 @@
+"""What one test computed and another may use without computing it: memoised values, lazy attributes, filled globals.
+
+Each function that may keep something (:mod:`~pytest_perfcache.trace.stateful`, and what ``functools.lru_cache`` and
+``functools.cached_property`` wrap) has a *scope*: everything that runs between its start and its return is added to
+one unit of its own, over all tests of the process. A test stands on that unit when there is evidence that it met
+what was kept:
+
+* ``lru_cache``: the cache counted hits while the test ran;
+* a lazy attribute: the function ran on an object that an earlier unit had met;
+* a global: it was seen to change, and the test ran code that names it;
+* ``cached_property``: a value was computed on an object that outlived its test, and the test ran code that names it.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
+from typing import Any, Final, TypeAlias
+
+from pytest_perfcache.trace.codes import Codes
+from pytest_perfcache.trace.stateful import Stateful
+from pytest_perfcache.trace.unit import Unit, mask_of
+
+_ACTIVATIONS: Final = 50
+"""Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
+_FIXED: Final = (FunctionType, BuiltinFunctionType, type, ModuleType, str, bytes, int, float, complex, tuple, frozenset)
+_LOOKED_AT: Final = 1000
+"""Elements of a container that are compared one by one."""
+_Version: TypeAlias = tuple[object, int, int]
+
+
+@dataclass(slots=True, eq=False)
+class Keeper:
+    """One function that may keep something."""
+
+    number: int
+    name: str
+    unit: Unit
+    globals: tuple[str, ...] = ()
+    lazy: bool = False
+    cache: weakref.ref[Any] | None = None
+    hits: int = 0
+    named: set[str] = field(default_factory=set)
+    """Names under which others find what it keeps; empty until there is evidence that something is kept."""
+    activations: int = 0
+    versions: dict[str, _Version] = field(default_factory=dict)
+    namespace: dict[str, Any] | None = None
+    computed: list[Callable[[], object]] = field(default_factory=list)
+    """Weak references to objects whose ``cached_property`` this function computed in the current unit."""
+    is_property: bool = False
+
+
+class Kept:
+    """Keepers by function number, and the scopes that are open now. Used by the session's thread only."""
+
+    def __init__(self, codes: Codes, flush: Callable[[], None], current: Callable[[], Unit | None]) -> None:
+        self._codes = codes
+        self._flush = flush
+        self._current = current
+        self.keepers: dict[int, Keeper] = {}
+        self.open: list[Keeper] = []
+        self._met: dict[int, tuple[Callable[[], object], str]] = {}
+        self._active: list[Keeper] = []
+
+    def add_cache(self, number: int, cache: object) -> None:
+        """A ``functools.lru_cache`` was put around the function."""
+        self._keeper(number).cache = weakref.ref(cache)
+
+    def add_property(self, number: int) -> None:
+        """A ``functools.cached_property`` was put around the function."""
+        self._keeper(number).is_property = True
+
+    def enter(self, number: int, frame: FrameType | None) -> None:
+        """The function starts; ``frame`` is its own."""
+        self._flush()
+        unit = self._current()
+        keeper = self._keeper(number)
+        keeper.activations += 1
+        if frame is not None and unit is not None:
+            self._look(keeper, frame, unit)
+            self.open.append(keeper)
+
+    def leave(self, number: int) -> None:
+        """The function returns."""
+        keeper = self._keeper(number)
+        if keeper.activations < _ACTIVATIONS and keeper in self.open:
+            self._flush()
+            while self.open.pop() is not keeper:
+                pass
+
+    def busy(self, number: int) -> bool:
+        """Whether the function was entered so often that it need not be watched until the unit ends."""
+        return self._keeper(number).activations >= _ACTIVATIONS
+
+    def settle(self, unit: Unit, blocks: int) -> None:
+        """The outermost unit ends: let it stand on what it met, and look at what it left behind."""
+        self.open.clear()
+        for keeper in self._active:
+            if blocks & self._mentioning(keeper):
+                unit.parts.append(keeper.unit)
+        for keeper in self.keepers.values():
+            if keeper.cache is not None:
+                self._count_hits(keeper, unit)
+            if keeper.activations:
+                self._leave_behind(keeper)
+
+    def _keeper(self, number: int) -> Keeper:
+        found = self.keepers.get(number)
+        if found is None:
+            path, qualname = self._codes.names[number]
+            state = self._codes.stateful.get(number, Stateful((), ()))
+            unit = Unit(f"what {qualname} keeps", blocks=1 << number, modules={path})
+            found = self.keepers[number] = Keeper(
+                number, qualname.rpartition(".")[2], unit, globals=state.globals, lazy=bool(state.attributes)
+            )
+        return found
+
+    def _look(self, keeper: Keeper, frame: FrameType, unit: Unit) -> None:
+        code = frame.f_code
+        if keeper.globals and keeper.namespace is None:
+            keeper.namespace = frame.f_globals
+            keeper.versions = {name: _version(frame.f_globals.get(name)) for name in self._changeable(keeper)}
+        if (keeper.lazy or keeper.is_property) and code.co_argcount:
+            self._meet(keeper, frame.f_locals.get(code.co_varnames[0]), unit)
+
+    def _changeable(self, keeper: Keeper) -> Iterable[str]:
+        namespace = keeper.namespace or {}
+        return (name for name in keeper.globals if name not in namespace or _changeable(namespace[name]))
+
+    def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
+        """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
+        try:
+            reference: Callable[[], object] = weakref.ref(instance)
+        except TypeError:
+            self._stand_on(unit, keeper)
+            return
+        if keeper.is_property:
+            keeper.computed.append(reference)
+        known = self._met.get(id(instance))
+        if known is None or known[0]() is not instance:
+            self._met[id(instance)] = (reference, unit.name)
+        elif known[1] != unit.name:
+            self._stand_on(unit, keeper)
+
+    def _stand_on(self, unit: Unit, keeper: Keeper) -> None:
+        if keeper.unit not in unit.parts:
+            unit.parts.append(keeper.unit)
+
+    def _count_hits(self, keeper: Keeper, unit: Unit) -> None:
+        cache = keeper.cache() if keeper.cache is not None else None
+        hits = cache.cache_info().hits if cache is not None else 0
+        if hits != keeper.hits:
+            keeper.hits = hits
+            self._stand_on(unit, keeper)
+
+    def _leave_behind(self, keeper: Keeper) -> None:
+        """Find out whether the unit that ends left something that a later one can find by name."""
+        keeper.activations = 0
+        if keeper.namespace is not None:
+            now = {name: _version(keeper.namespace.get(name)) for name in keeper.versions}
+            self._activate(keeper, {name for name, version in now.items() if not _same(version, keeper.versions[name])})
+            keeper.namespace = None
+            keeper.versions = {}
+        if keeper.computed:
+            outlived = any(reference() is not None for reference in keeper.computed)
+            self._activate(keeper, {keeper.name} if outlived else set())
+            keeper.computed.clear()
+
+    def _activate(self, keeper: Keeper, names: set[str]) -> None:
+        if names and not keeper.named:
+            self._active.append(keeper)
+        keeper.named |= names
+
+    def _mentioning(self, keeper: Keeper) -> int:
+        """Bit mask of the functions whose code names what is kept."""
+        return mask_of(number for name in keeper.named for number in self._codes.mentions.get(name, ()))
+
+
+def _changeable(value: object) -> bool:
+    return not isinstance(value, _FIXED)
+
+
+def _version(value: object) -> _Version:
+    """Differs once a value is replaced, or what it holds directly, or the size of what that holds."""
+    contents = getattr(value, "__dict__", value)
+    if isinstance(contents, Mapping):
+        contents = contents.values()
+    if not isinstance(contents, Collection) or isinstance(contents, str | bytes):
+        return value, 0, 0
+    try:
+        held = list(islice(contents, _LOOKED_AT))
+        inner = sum(len(element) for element in held if isinstance(element, dict | list | set))
+        return value, len(contents) + inner, hash(tuple(map(id, held)))
+    except Exception:  # a user's container may do anything when it is looked at; then its identity must do
+        return value, 0, 0
+
+
+def _same(one: _Version, other: _Version) -> bool:
+    return one[0] is other[0] and one[1:] == other[1:]
+
+
+def watch_functools(noted: Callable[[FunctionType, object], None]) -> Callable[[], None]:
+    """Tell of each function that ``lru_cache`` or ``cached_property`` wraps from now on; returns the way back."""
+    lru_cache, init = functools.lru_cache, functools.cached_property.__init__
+
+    @functools.wraps(lru_cache)
+    def traced_lru_cache(*args: Any, **kwargs: Any) -> Any:
+        result = lru_cache(*args, **kwargs)
+        if hasattr(result, "cache_info"):
+            _note(result, noted)
+            return result
+
+        def decorate(function: Callable[..., Any]) -> Any:
+            cache = result(function)
+            _note(cache, noted)
+            return cache
+
+        return decorate
+
+    def traced_init(self: Any, func: Any) -> None:
+        init(self, func)
+        if isinstance(func, FunctionType):
+            noted(func, self)
+
+    functools.lru_cache = traced_lru_cache
+    functools.cached_property.__init__ = traced_init  # type: ignore[method-assign]
+
+    def undo() -> None:
+        functools.lru_cache = lru_cache
+        functools.cached_property.__init__ = init  # type: ignore[method-assign]
+
+    return undo
+
+
+def _note(cache: Any, noted: Callable[[FunctionType, object], None]) -> None:
+    function = getattr(cache, "__wrapped__", None)
+    if isinstance(function, FunctionType):
+        noted(function, cache)
