@@ -21,7 +21,8 @@ _UNITS: Final = {
     "gib": 2**30,
 }
 _SPANS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_QUANTITY: Final = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_COUNT: Final = re.compile(r"\s*[0-9]{1,15}\s*")
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
 _FALSE: Final = frozenset(("0", "false", "no", "off", ""))
 ORDERS: Final = ("auto", "file")
@@ -45,7 +46,7 @@ def parse_span(text: str) -> float:
 
 
 def parse_count(text: str) -> int:
-    if not text.strip().isdigit():
+    if not _COUNT.fullmatch(text):
         raise ValueError("takes a whole number, 0 or more")
     return int(text)
 

@@ -15,7 +15,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Final
 
 from pytest_perfcache.errors import CodecError
@@ -23,6 +23,8 @@ from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record
 
 _MAGIC: Final = b"records1\n"
 _LEVEL: Final = 3
+_NUMBER: Final = (float, int)
+_NUMBER_OR_NONE: Final = (float, int, type(None))
 
 
 def encode(module: ModuleRecords) -> bytes:
@@ -62,7 +64,7 @@ def decode(data: bytes) -> ModuleRecords:
         end = start + int.from_bytes(data[len(_MAGIC) : start], "little")
         head = json.loads(zlib.decompress(data[start:end]))
         return _build(head, zlib.decompress(data[end:]))
-    except (ValueError, KeyError, TypeError, IndexError, StopIteration, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, IndexError, StopIteration, RecursionError, zlib.error) as error:
         raise CodecError(f"damaged records: {error}") from error
 
 
@@ -76,23 +78,39 @@ def _head_of(history: History, sizes: Iterator[int]) -> Iterator[object]:
 
 def _build(head: dict[str, Any], body: bytes) -> ModuleRecords:
     count = int.from_bytes(body[:4], "little")
+    if 4 + 16 * count > len(body):
+        raise ValueError("fewer fingerprints than announced")
     prints = [body[4 + 16 * number : 20 + 16 * number] for number in range(count)]
     rest = iter(_read_numbers(body[4 + 16 * count :]))
     facts = [Fact(key, prints[next(rest)]) for key in head["keys"]]
     common = [facts[number] for number in islice(rest, next(rest))]
     tests: dict[str, History] = {}
     for nodeid, duration, last, untracked, flaky, records in head["tests"]:
+        _check((nodeid, untracked, duration, flaky), (str, str, _NUMBER_OR_NONE, int))
         tests[nodeid] = History(
             records=tuple(
                 Record((*common, *(facts[number] for number in islice(rest, size))), passed, recorded_at)
-                for passed, recorded_at, size in records
+                for passed, recorded_at, size in map(_record_head, records)
             ),
             duration=duration,
             last=None if last is None else Outcome(last),
             untracked=untracked,
             flaky=flaky,
         )
+    _check((head["path"], *head["keys"]), repeat(str))
     return ModuleRecords(head["path"], tests)
+
+
+def _record_head(values: Any) -> tuple[bool, float, int]:
+    passed, recorded_at, size = values
+    _check((passed, recorded_at, size), (bool, _NUMBER, int))
+    return passed, recorded_at, size
+
+
+def _check(values: Iterable[object], types: Iterable[type | tuple[type, ...]]) -> None:
+    for value, expected in zip(values, types, strict=False):
+        if not isinstance(value, expected):
+            raise TypeError(f"{value!r} is of another type")
 
 
 def _numbers(values: Iterable[int]) -> bytes:

@@ -1,0 +1,33 @@
+"""Histories, records and facts as hypothesis makes them."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from pytest_perfcache.model import Fact, History, Outcome, Record
+
+KEYS = ("file:a.json", "file:b.json", "env:REGION", "skeleton:m.py", "block:m.py::f", "dist:attrs")
+facts = st.builds(Fact, st.sampled_from(KEYS), st.sampled_from((b"1" * 16, b"2" * 16)))
+traces = st.lists(facts, max_size=5, unique=True).map(tuple)
+times = st.floats(0, 2e9, allow_nan=False)
+durations = st.none() | st.floats(0, 1e4, allow_nan=False)
+records = st.builds(Record, traces, st.booleans(), times)
+histories = st.builds(
+    History,
+    st.lists(records, max_size=5).map(tuple),
+    durations,
+    st.none() | st.sampled_from(Outcome),
+    st.sampled_from(("", "connects to example.org")),
+    st.integers(0, 3),
+)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> History:
+    """What one run leaves: at most one record, and only from a pass or a failure."""
+    last = draw(st.sampled_from(Outcome))
+    kept: tuple[Record, ...] = ()
+    untracked = draw(st.sampled_from(("", "starts a program: ls")))
+    if not untracked and last in (Outcome.PASSED, Outcome.FAILED):
+        kept = (Record(draw(traces), last is Outcome.PASSED, draw(times)),)
+    return History(kept, draw(st.floats(0, 1e4)), last, untracked)
