@@ -52,11 +52,7 @@ def judge(failing: frozenset[str], passing: frozenset[str], run: Run) -> Judgeme
 
     A test whose module's collection error the run reported is not missed, nor is any in an aborted run.
     """
-    missed = (
-        set()
-        if aborted(run) or run.timed_out
-        else {name for name in failing - run.executed if not uncollected(name, run)}
-    )
+    missed = set() if aborted(run) else {name for name in failing - run.executed if not uncollected(name, run)}
     return Judgement(
         tuple(sorted(missed)),
         tuple(sorted(name for name in failing & run.executed if run.outcomes.get(name) == "passed")),
