@@ -74,3 +74,9 @@ def test_the_summary_counts_changes_and_names_each_that_was_missed() -> None:
     assert "1 changes made the suite hang" in text
     assert "| shop | perfcache | 1 | 1 | 1 | 1 | 0 | 25.0 % | 25.0 % |" in text
     assert f"Missed: shop cart.py:3 (return, `return None`): {A}" in text
+
+
+def test_a_run_that_crashed_in_the_middle_misses_nothing_for_it_was_seen_to_fail() -> None:
+    crashed = run({B: "passed"}, executed={B}, returncode=3)
+
+    assert judge(frozenset({A}), frozenset({B}), crashed).missed == ()
