@@ -182,9 +182,7 @@ def main(arguments: list[str]) -> int:
     """Prepare the suites and print one line for each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks corpus", description=__doc__)
     add_common_options(parser)
-    parser.add_argument(
-        "--plugin", type=Path, default=REPOSITORY, help="checkout of pytest-perfcache to install"
-    )
+    parser.add_argument("--plugin", type=Path, default=REPOSITORY, help="checkout of pytest-perfcache to install")
     parser.add_argument("--no-plugin", action="store_true", help="leave pytest-perfcache out")
     options = parser.parse_args(arguments)
     for suite in suites(options.work.resolve(), options.python, options.suites):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
     from benchmarks.specs import Spec
@@ -112,9 +113,27 @@ class Checkout:
 
 def copy_tree(spec: Spec, source: Path, target: Path, python: Path) -> Checkout:
     """Make a fresh copy of `source` at `target` (replaced when it exists), without any caches."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _keep_others_out(target)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
     return Checkout(spec, target, python)
+
+
+_LOCKS: dict[Path, TextIO] = {}
+
+
+def _keep_others_out(target: Path) -> None:
+    """Hold `target` until this process ends; `RuntimeError` when another benchmark works in it."""
+    if target in _LOCKS:
+        return
+    lock = target.with_name(f"{target.name}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise RuntimeError(f"another benchmark works in {target}") from None
+    _LOCKS[target] = lock
 
 
 def run_pytest(

@@ -58,9 +58,7 @@ SPECS: tuple[Spec, ...] = (
         source_root=".",
         arguments=("tests",),
     ),
-    Spec(
-        "networkx", "3.6.1", ("networkx",), source_root=".", arguments=("networkx",), conftest_dir="networkx"
-    ),
+    Spec("networkx", "3.6.1", ("networkx",), source_root=".", arguments=("networkx",), conftest_dir="networkx"),
 )
 
 

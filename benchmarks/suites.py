@@ -186,9 +186,7 @@ def main(arguments: list[str]) -> int:
     target = work / "results" / f"suites-py{python}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps([shown(result) for result in results], indent=1))
-    text = page(
-        results, python, f"python -m benchmarks suites --functions {options.functions} --seed {options.seed}"
-    )
+    text = page(results, python, f"python -m benchmarks suites --functions {options.functions} --seed {options.seed}")
     print(text)
     if options.write_docs:
         put(PAGE, "suites", text)

@@ -173,9 +173,7 @@ def main(arguments: list[str]) -> int:
     add_common_options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--generated", type=int, action="append", default=[], metavar="N", help="suite of N tests"
-    )
+    parser.add_argument("--generated", type=int, action="append", default=[], metavar="N", help="suite of N tests")
     parser.add_argument("--no-testmon", action="store_true")
     parser.add_argument("--workers", type=int, default=0, help="also time plain xdist with this many")
     parser.add_argument("--plugin", type=Path, default=REPOSITORY, help="for generated suites")
@@ -192,9 +190,7 @@ def main(arguments: list[str]) -> int:
     timings = []
     for suite in chosen:
         print(suite.spec.requirement, flush=True)
-        timings.append(
-            time_suite(suite, options.rounds, options.seed, not options.no_testmon, options.workers)
-        )
+        timings.append(time_suite(suite, options.rounds, options.seed, not options.no_testmon, options.workers))
     command = " ".join(["python -m benchmarks timing", *(f"--generated {n}" for n in options.generated)])
     text = page(timings, python, f"{command} --rounds {options.rounds}")
     target = work / "results" / f"timing-py{python}.json"

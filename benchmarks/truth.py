@@ -46,8 +46,7 @@ def record_calls(checkout: Checkout, arguments: tuple[str, ...] = ()) -> Calls:
         raise RuntimeError(f"the recorder wrote nothing, see {checkout.scratch / 'plain.log'}")
     found = json.loads(written.read_text())
     keys = [
-        (Path(path).relative_to(checkout.tree.resolve()).as_posix(), line)
-        for path, _name, line in found["functions"]
+        (Path(path).relative_to(checkout.tree.resolve()).as_posix(), line) for path, _name, line in found["functions"]
     ]
     users: dict[tuple[str, int], set[str]] = {key: set() for key in keys}
     for nodeid, numbers in found["tests"].items():

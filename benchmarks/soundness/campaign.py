@@ -43,8 +43,7 @@ class Campaign:
         done = {
             line["number"]
             for line in read_lines(self.results)
-            if (line["suite"], line["seed"], line["tests_run"])
-            == (name, self.seed, list(self.plan.arguments))
+            if (line["suite"], line["seed"], line["tests_run"]) == (name, self.seed, list(self.plan.arguments))
         }
         wanted = [number for number in range(self.count) if number not in done]
         if not wanted:
@@ -64,11 +63,7 @@ class Campaign:
         """All mutants of the package (where some test goes) and of data files, in the campaign's order."""
         calls = record_calls(checkout, self.plan.arguments)
         found = [mutant for path in sources(checkout) for mutant in in_source(path, read(checkout, path))]
-        found += [
-            mutant
-            for path in data_files(checkout)
-            for mutant in in_data(path, read(checkout, path), self.seed)
-        ]
+        found += [mutant for path in data_files(checkout) for mutant in in_data(path, read(checkout, path), self.seed)]
         return sequence(found, self.seed, lambda mutant: reached(mutant, calls))
 
     def one(self, slots: queue.SimpleQueue[Slot], number: int, mutant: Mutant) -> None:
@@ -124,9 +119,7 @@ def data_files(checkout: Checkout) -> list[str]:
     return sorted(
         path.relative_to(checkout.tree).as_posix()
         for path in found
-        if not path.name.endswith(NO_DATA)
-        and "__pycache__" not in path.parts
-        and path.stat().st_size < 1 << 20
+        if not path.name.endswith(NO_DATA) and "__pycache__" not in path.parts and path.stat().st_size < 1 << 20
     )
 
 

@@ -36,9 +36,7 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--commits", type=int, default=30, help="how many of the newest first-parent commits")
     again.add_argument("--revision", default="HEAD", help="the last commit")
     for command in (run, again):
-        command.add_argument(
-            "--tests", default="", help="paths, separated by spaces, instead of the whole suite"
-        )
+        command.add_argument("--tests", default="", help="paths, separated by spaces, instead of the whole suite")
         command.add_argument("--no-testmon", action="store_true")
         command.add_argument("--no-perfcache", action="store_true", help="testmon alone")
         command.add_argument("--timeout", type=float, default=60.0, help="seconds; at least ten plain runs")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from benchmarks.session import Run
 
 FAILING = ("failed", "error")
-ABORTED = (2, 3, 4)
+INTERRUPTED, CRASHED, USAGE = 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ def changed(passed: frozenset[str], truth: Run) -> frozenset[str]:
 
 
 def aborted(run: Run) -> bool:
-    """Whether the session ended, visibly, before any test: such as when a conftest file raises."""
-    return run.returncode in ABORTED and not run.outcomes
+    """Whether the session ended in view of all: before any test, as when a conftest file raises, or by a crash."""
+    return run.returncode == CRASHED or (run.returncode in {INTERRUPTED, USAGE} and not run.outcomes)
 
 
 def uncollected(nodeid: str, run: Run) -> bool:
@@ -52,11 +52,7 @@ def judge(failing: frozenset[str], passing: frozenset[str], run: Run) -> Judgeme
 
     A test whose module's collection error the run reported is not missed, nor is any in an aborted run.
     """
-    missed = (
-        set()
-        if aborted(run) or run.timed_out
-        else {name for name in failing - run.executed if not uncollected(name, run)}
-    )
+    missed = set() if aborted(run) else {name for name in failing - run.executed if not uncollected(name, run)}
     return Judgement(
         tuple(sorted(missed)),
         tuple(sorted(name for name in failing & run.executed if run.outcomes.get(name) == "passed")),

@@ -133,9 +133,7 @@ class _Finder:
     def expression(self, node: ast.AST, function: int) -> None:
         """Operators and constants of one node."""
         if isinstance(node, ast.Compare):
-            swapped = ast.Compare(
-                node.left, [COMPARISONS[type(node.ops[0])](), *node.ops[1:]], node.comparators
-            )
+            swapped = ast.Compare(node.left, [COMPARISONS[type(node.ops[0])](), *node.ops[1:]], node.comparators)
             self.note("comparison", node, f"({ast.unparse(swapped)})", function)
         elif isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
             other = ast.BinOp(node.left, ARITHMETIC[type(node.op)](), node.right)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from benchmarks.session import Checkout, Run, Tool
-from benchmarks.soundness.judge import FAILING, judge
+from benchmarks.soundness.judge import CRASHED, FAILING, judge
 from benchmarks.soundness.trial import Plan, remember, restore, run_once
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def replay(suite: Suite, plan: Plan, results: Path, *, repository: Path, revisio
         checkout.verify_import()
         truth = kept(checkout, "plain", plan)
         runs = {tool: kept(checkout, tool, plan) for tool in plan.tools}
+        for tool in [tool for tool, run in runs.items() if run.returncode == CRASHED]:
+            print(f"{commit[:10]}: {tool} crashed and is left out", flush=True)
+            del runs[tool]
         failing = frozenset(name for name, outcome in truth.outcomes.items() if outcome in FAILING)
         failing |= {name for run in runs.values() for name in run.outcomes if name not in truth.outcomes}
         passing = frozenset(name for name, outcome in truth.outcomes.items() if outcome == "passed")

@@ -74,9 +74,7 @@ def summary(lines: list[Line], python: str) -> str:
         "",
     ]
     text += [table(HEADER, (row(name, tool, group) for name, group in groups for tool in tools)), ""]
-    text += [
-        table(("kind", *HEADER[1:]), (row(name, tool, group) for name, group in parts for tool in tools))
-    ]
+    text += [table(("kind", *HEADER[1:]), (row(name, tool, group) for name, group in parts for tool in tools))]
     return "\n".join(text + misses(finished))
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Sources of chance that are no fault of any cache are held still in all runs alike.
 STEADY = {"PYTHONHASHSEED": "0"}
-ALWAYS = ("--continue-on-collection-errors", "--hypothesis-seed=0")
+# Pytest's own tracebacks take seconds for hundreds of failures, which would only look like a hang.
+ALWAYS = ("--continue-on-collection-errors", "--hypothesis-seed=0", "--tb=native")
 STATE: dict[Tool, str] = {"perfcache": ".perfcache", "testmon": ".testmondata"}
 
 
@@ -55,7 +56,9 @@ class Slot:
                 return {"status": "timeout"}
             failing = changed(self.passed, truth)
             passing = frozenset(name for name in self.passed if truth.outcomes.get(name) == "passed")
-            runs = {tool: self.run(tool) for tool in self.plan.tools}
+            runs = {tool: self.run(tool, 3 * self.plan.timeout) for tool in self.plan.tools}
+            if any(run.timed_out for run in runs.values()):
+                return {"status": "timeout"}
             judged = {tool: judge(failing, passing, run) for tool, run in runs.items()}
             if any(judgement.missed or judgement.hidden for judgement in judged.values()):
                 failing &= changed(self.passed, self.run("plain"))
@@ -71,9 +74,7 @@ class Slot:
 
 def run_once(checkout: Checkout, tool: Tool, arguments: tuple[str, ...], timeout: float | None) -> Run:
     """Run once, with chance held still."""
-    return run_pytest(
-        checkout, tool, *ALWAYS, arguments=arguments or None, environment=STEADY, timeout=timeout
-    )
+    return run_pytest(checkout, tool, *ALWAYS, arguments=arguments or None, environment=STEADY, timeout=timeout)
 
 
 def remember(checkout: Checkout, tool: Tool) -> None:
