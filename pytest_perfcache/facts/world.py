@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint, fingerprint_all, fingerprint_text
 from pytest_perfcache.facts.distributions import Distributions
+from pytest_perfcache.facts.imports import ImportResolver
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.source import Analysis, analyse, changed_bindings, may_mention, mentioned
 from pytest_perfcache.facts.stats import StatCache
@@ -50,6 +51,7 @@ class World:
     places: Places
     stats: StatCache
     distributions: Distributions
+    imports: ImportResolver
     run: Mapping[str, Fingerprint]
     """The facts of the run itself (options, ini, plugins, interpreter), by key."""
     old_source: Callable[[Fingerprint], bytes | None]
@@ -82,6 +84,8 @@ class World:
                 return environment_fingerprint(self.environ.get(name))
             case Kind.ENVIRONMENT_NAMES:
                 return whole_environment(self.environ)
+            case Kind.IMPORT:
+                return self.imports.fingerprint(name)
             case Kind.DISTRIBUTION:
                 return self.distributions.fingerprint(name)
             case _:

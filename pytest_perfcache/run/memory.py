@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_perfcache.facts.distributions import Distributions
+from pytest_perfcache.facts.imports import ImportResolver
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import StatCache
 from pytest_perfcache.facts.world import World
@@ -47,6 +48,7 @@ class Memory:
             places=places,
             stats=stats,
             distributions=Distributions(),
+            imports=ImportResolver(places),
             run=run,
             old_source=lambda content: unpack_source(store.get(source_key(content))),
             environ=environ,

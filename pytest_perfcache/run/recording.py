@@ -42,11 +42,11 @@ class _Current:
     entered: set[str] = field(default_factory=set)
 
     def outcome(self) -> Outcome:
-        """A clean pass is one passed report for each phase, in this process, and nothing else."""
+        """A clean pass is a passed report for each phase (and for each subtest), in this process, and nothing else."""
         bad = [outcome for _, outcome in self.phases if outcome is not Outcome.PASSED]
         if bad:
             return Outcome.FAILED if Outcome.FAILED in bad else bad[0]
-        complete = tuple(phase for phase, _ in self.phases) == _PHASES and self.entered == set(_PHASES)
+        complete = {phase for phase, _ in self.phases} == self.entered == set(_PHASES)
         return Outcome.PASSED if complete else Outcome.INTERRUPTED
 
 
@@ -157,6 +157,9 @@ class RecordingPlugin:
         units = [current.unit, self._recorder.session]
         units += (node.stash[_UNIT] for node in item.listchain() if _UNIT in node.stash)
         path = self._tracing.places.relative(str(item.path))
+        for directory in PurePosixPath(path).parents:
+            for name in ("conftest.py", "__init__.py"):
+                self._tracing.inputs.depend_on_absence(current.unit, str(directory / name))
         touched = self._tracing.modules.touched(units, [*self._roots(path)])
         return Run(item.nodeid, path, current.outcome(), current.duration, touched)
 

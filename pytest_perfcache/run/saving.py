@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from pytest_perfcache.decide.learn import learn
 from pytest_perfcache.facts.digest import fingerprint
 from pytest_perfcache.facts.distributions import Distributions
+from pytest_perfcache.facts.imports import ImportResolver, import_name
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import Signature, StatCache
 from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, block_key
@@ -37,7 +38,9 @@ class Harvest:
         self._modules: dict[int, tuple[Fact, ...]] = {}
         self._blocks: dict[int, Fact] = {}
         self._moved_modules: dict[int, str] = {}
-        self._libraries: dict[frozenset[str], tuple[Fact, ...]] = {}
+        self._imports: dict[frozenset[str], tuple[Fact, ...]] = {}
+        self._resolver = ImportResolver(tracing.places)
+        self._entries = self._resolver.project_entries()
         self._facts: dict[str, Fact] = {}
 
     def gather(self, runs: Iterable[Run]) -> list[ModuleRecords]:
@@ -69,7 +72,15 @@ class Harvest:
     def _trace(self, touched: Touched) -> tuple[Fact, ...]:
         blocks = map(self._block_fact, numbers_in(touched.blocks))
         read = [self._fact(key, self._inputs[key]) for key in touched.inputs]
-        return (*self._module_facts(touched.modules), *blocks, *read, *self._library_facts(touched))
+        lines = self._line_facts(touched)
+        return (*self._module_facts(touched.modules), *blocks, *lines, *read, *self._import_facts(touched))
+
+    def _line_facts(self, touched: Touched) -> Iterator[Fact]:
+        """Code that looks at line numbers depends on all of the files whose functions ran."""
+        if touched.blocks & self._tracing.recorder.codes.looks_at_lines:
+            paths = {self._tracing.recorder.codes.names[number][0] for number in numbers_in(touched.blocks)}
+            for path in sorted(paths):
+                yield self._fact(f"{Kind.SOURCE}:{path}", self._tracing.modules.by_path[path].content)
 
     def _block_fact(self, number: int) -> Fact:
         fact = self._blocks.get(number)
@@ -89,14 +100,19 @@ class Harvest:
         kind = Kind.SOURCE if module.coarse else Kind.SKELETON
         return self._fact(f"{kind}:{module.path}", module.content)
 
-    def _library_facts(self, touched: Touched) -> tuple[Fact, ...]:
-        names = self._tracing.modules.libraries(touched)
-        if names not in self._libraries:
+    def _import_facts(self, touched: Touched) -> tuple[Fact, ...]:
+        """Where each imported name comes from, and what the installed ones hold."""
+        names = self._tracing.modules.imported(touched)
+        if names not in self._imports:
             owners = {owner for name in names for owner in self._distributions.owners(name)}
             closure = sorted({name for owner in owners for name in self._distributions.closure(owner)})
             prints = self._distributions.fingerprint
-            self._libraries[names] = tuple(self._fact(f"{Kind.DISTRIBUTION}:{name}", prints(name)) for name in closure)
-        return self._libraries[names]
+            facts = [self._fact(f"{Kind.DISTRIBUTION}:{name}", prints(name)) for name in closure]
+            for name in sorted(names):
+                full = import_name(name, self._entries)
+                facts.append(self._fact(f"{Kind.IMPORT}:{full}", self._resolver.fingerprint(full)))
+            self._imports[names] = tuple(facts)
+        return self._imports[names]
 
     def _fact(self, key: str, found: Fingerprint) -> Fact:
         fact = self._facts.get(key)

@@ -18,6 +18,7 @@ from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.kept import watch_functools
 from pytest_perfcache.trace.modules import Modules
 from pytest_perfcache.trace.recorder import Recorder
+from pytest_perfcache.trace.stat import StatObserver
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class Tracing:
         observers.callback(watch_functools(recorder.noted))
         imports = ImportObserver(recorder)
         observers.callback(imports.close)
-        observers.callback(AuditObserver(inputs, places, recorder, imports.importing).close)
+        audit = AuditObserver(inputs, places, recorder, imports.importing)
+        observers.callback(audit.close)
+        observers.callback(StatObserver(inputs, audit.guarded).close)
         observers.callback(EnvironObserver(inputs).close)
         return cls(recorder, modules, inputs, places, environ, observers)
 

@@ -31,6 +31,8 @@ _HARNESS: Final = tuple(
 )
 _STDLIB: Final = str(Path(os.__file__).parent) + os.sep
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
+_DEPTH: Final = 6
+"""Frames between the code that causes an event and the question who asks: handler, look, guard, handle, hook."""
 _PROGRAMS: Final = frozenset(
     (
         "subprocess.Popen",
@@ -74,20 +76,12 @@ class AuditObserver:
 
     def handle(self, event: str, args: tuple[Any, ...]) -> None:
         handler = self._handlers.get(event)
-        me = threading.get_ident()
-        if handler is None or self._busy == me:
-            return
-        self._busy = me
-        try:
-            handler(*args)
-        except Exception as error:
-            self._recorder.spoil(f"observing {event} failed: {error!r}")
-        finally:
-            self._busy = None
+        if handler is not None:
+            self.guarded(lambda: handler(*args))
 
     def _open(self, path: object, _mode: object, flags: int) -> None:
         name = _path(path)
-        if name is None or name in self._importing or self._harness_asks():
+        if name is None or name in self._importing or harness_asks(_DEPTH):
             return
         if flags & _WRITING and not (flags & os.O_RDWR and not flags & (os.O_TRUNC | os.O_CREAT)):
             self._inputs.wrote(name)
@@ -97,7 +91,7 @@ class AuditObserver:
 
     def _list(self, path: object = None) -> None:
         name = "." if path is None else _path(path)
-        if name is not None and not self._harness_asks():
+        if name is not None and not harness_asks(_DEPTH):
             self._inputs.read_directory(name)
 
     def _mkdir(self, path: object, *_: object) -> None:
@@ -120,30 +114,47 @@ class AuditObserver:
             self._inputs.wrote(name)
 
     def _connect(self, _socket: object, address: object) -> None:
-        if not self._harness_asks():
+        if not harness_asks(_DEPTH):
             self._recorder.spoil(f"connects to {address}")
 
     def _program(self, *args: object) -> None:
-        if not self._harness_asks():
+        if not harness_asks(_DEPTH):
             self._recorder.spoil(f"starts a program: {args[0] if args else 'a copy of itself'}")
 
     def _breakpoint(self) -> None:
         self._recorder.spoil("enters a debugger")
 
-    def _harness_asks(self) -> bool:
-        """Whether pytest, or Python's import machinery, does this for itself rather than for the code under test."""
-        frame: FrameType | None = sys._getframe(3)
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if file.startswith(_IMPORTLIB):
-                if frame.f_code.co_name in _IMPORTING:
-                    return True
-            elif file.startswith(_HARNESS):
+    def guarded(self, look: Callable[[], None]) -> None:
+        """Look at something, unless this happens because of looking; a failure only spoils the unit."""
+        me = threading.get_ident()
+        if self._busy == me:
+            return
+        self._busy = me
+        try:
+            look()
+        except Exception as error:
+            self._recorder.spoil(f"observing failed: {error!r}")
+        finally:
+            self._busy = None
+
+
+def harness_asks(depth: int) -> bool:
+    """Whether pytest, or Python's import machinery, does this for itself rather than for the code under test.
+
+    ``depth``: how many frames up what is done was called. The standard library only passes the question on.
+    """
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_IMPORTLIB):
+            if frame.f_code.co_name in _IMPORTING:
                 return True
-            elif not file.startswith(_STDLIB) or any(part in file for part in _SITE):
-                return False
-            frame = frame.f_back
-        return False
+        elif file.startswith(_HARNESS):
+            return True
+        elif not file.startswith(_STDLIB) or any(part in file for part in _SITE):
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _path(path: object) -> str | None:

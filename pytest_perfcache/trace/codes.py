@@ -14,6 +14,14 @@ from pytest_perfcache.trace.stateful import Stateful, may_be_stateful, stateful
 _IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
+_REFLECTIVE: Final = frozenset(("__import__", "import_module", "modules", "resolve_name", "find_spec", "run_module"))
+_LINES: Final = frozenset(
+    """
+    co_firstlineno co_lines extract_stack extract_tb f_lineno findsource format_exc format_exception format_stack
+    getframeinfo getinnerframes getouterframes getsource getsourcelines print_exc print_exception print_stack
+    tb_lineno walk_stack walk_tb
+    """.split()
+)
 _INLINE: Final = frozenset(("<listcomp>", "<dictcomp>", "<setcomp>"))
 """Run only while the function around them runs, so they need no number."""
 
@@ -35,6 +43,10 @@ class Codes:
         self.imports: dict[int, tuple[ImportSpec, ...]] = {}
         self.importing = 0
         """Bit mask of the functions that import something when they run."""
+        self.reflective = 0
+        """Bit mask of the functions that may reach any loaded module by a computed name."""
+        self.looks_at_lines = 0
+        """Bit mask of the functions whose result may depend on where code stands in its file."""
         self.mentions: dict[str, list[int]] = defaultdict(list)
         """Names of globals and attributes → the functions whose code uses them."""
         self.stateful: dict[int, Stateful] = {}
@@ -56,6 +68,11 @@ class Codes:
         if specs:
             self.imports[number] = specs
             self.importing |= 1 << number
+        names = frozenset(code.co_names)
+        if not _REFLECTIVE.isdisjoint(names):
+            self.reflective |= 1 << number
+        if not _LINES.isdisjoint(names):
+            self.looks_at_lines |= 1 << number
         if may_be_stateful(code):
             state = stateful(code)
             if state is not None:

@@ -17,6 +17,7 @@ from pytest_perfcache.facts.world import (
     environment_fingerprint,
     glob_fingerprint,
     listing_fingerprint,
+    stat_fingerprint,
     whole_environment,
 )
 from pytest_perfcache.model import Fingerprint, Kind
@@ -49,6 +50,24 @@ class Inputs:
         full = os.path.abspath(path)
         if not self._own(full):
             self._depend(Kind.DIRECTORY, full, lambda _, name: listing_fingerprint(self._places, name))
+
+    def looked_at(self, path: str) -> None:
+        """What ``os.stat`` tells of a path was asked for."""
+        full = os.path.abspath(path)
+        if self._own(full):
+            return
+        if full.endswith(".py") and self._places.is_project(full):
+            # linecache does this before it gives lines that it read for an earlier test.
+            self._depend(Kind.FILE, full, self._first_look)
+        else:
+            self._depend(Kind.STAT, full, lambda _, name: stat_fingerprint(self._places, name))
+
+    def depend_on_absence(self, unit: Unit, name: str) -> None:
+        """``unit`` depends on a file, relative to the root, that is looked for and usually not there."""
+        key = f"{Kind.FILE}:{name}"
+        if key not in self._fingerprints and key not in self._signatures:
+            self._first_look(key, name)
+        unit.inputs.add(key)
 
     def wrote(self, path: str) -> None:
         """A file was opened for writing, created or moved to: what it holds from now on is no input."""
@@ -110,6 +129,8 @@ class Inputs:
                 return listing_fingerprint(self._places, name) == found
             case Kind.GLOB:
                 return self._glob(name) == found
+            case Kind.STAT:
+                return stat_fingerprint(self._places, name) == found
             case _:
                 return True
 

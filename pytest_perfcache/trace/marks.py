@@ -2,8 +2,8 @@
 
 The mark is four instructions, ``hits[number] = None``, put into the bytecode after it was compiled or loaded and
 before it is executed: about 20 ns a call, against 80 to 120 % for a trace function. It sees every thread, leaves the
-slots of coverage, debuggers and profilers alone, and survives code that turns tracing off. The mark has no line, so
-line tracers do not see it; what is written to ``__pycache__`` stays unmarked.
+slots of coverage, debuggers and profilers alone, and survives code that turns tracing off. The mark stands on the
+line of the instruction behind it, so line tracers see no new line; what is written to ``__pycache__`` stays unmarked.
 
 Only for 3.11, whose bytecode will not change any more: its jumps are all relative, so that only the exception table
 and the location table need to know of the insertion. Formats: ``Objects/exception_handling_notes.txt`` and
@@ -37,7 +37,12 @@ _BACKWARD: Final = frozenset(code for name, code in opcode.opmap.items() if "BAC
 _CACHES: Final[Sequence[int]] = getattr(opcode, "_inline_cache_entries", ())
 _STORE: Final = bytes((_STORE_SUBSCR, 0, 0, 0))
 """With its one inline cache entry."""
-_NO_LOCATION: Final = 0x80 | 15 << 3
+_NEAR: Final = (10, 11, 12)
+"""Kinds of location entries: columns in two bytes, the line's difference in the kind."""
+_WITHOUT_COLUMNS: Final = 13
+_LONG: Final = 14
+_NOWHERE: Final = 15
+_LINE: Final = 0x80 | _WITHOUT_COLUMNS << 3
 _STACK: Final = 5
 
 
@@ -234,7 +239,9 @@ def _load(index: int) -> bytes:
 
 
 def _insert_locations(table: bytes, at: int, units: int) -> bytes:
-    """The location table with ``units`` code units that have no location before unit ``at``.
+    """The location table with ``units`` code units before unit ``at``, on the line of what follows them.
+
+    They need a line, because an exception may be raised there (a recursion too deep, an interrupt).
 
     An entry's first byte has its top bit set and holds its length in units, less one, in the low three bits.
     ``RESUME`` always ends an entry: it has a location of its own, without columns.
@@ -247,8 +254,21 @@ def _insert_locations(table: bytes, at: int, units: int) -> bytes:
             index += 1
     if position != at:
         raise ValueError("a location entry spans the function's start")
-    inserted = bytes(_NO_LOCATION | min(units - done, 8) - 1 for done in range(0, units, 8))
-    return table[:index] + inserted + table[index:]
+    line, rest = _split_line(table[index:])
+    entries = [_LINE | min(units - done, 8) - 1 for done in range(0, units, 8)]
+    inserted = b"".join(bytes((entry,)) + (line if not number else b"\0") for number, entry in enumerate(entries))
+    return table[:index] + inserted + rest
+
+
+def _split_line(table: bytes) -> tuple[bytes, bytes]:
+    """The line difference of a table's first entry, as it is written, and the table with that difference gone."""
+    kind = table[0] >> 3 & 15 if table else _NOWHERE
+    if kind in _NEAR:
+        return bytes(((kind - _NEAR[0]) << 1,)), bytes((table[0] & 0x87 | _NEAR[0] << 3,)) + table[1:]
+    if kind not in (_WITHOUT_COLUMNS, _LONG):
+        return b"\0", table
+    end = next(at for at in range(1, len(table)) if not table[at] & 0x40) + 1
+    return table[1:end], table[:1] + b"\0" + table[end:]
 
 
 def _shift_exceptions(table: bytes, moves: _Moves) -> bytes:

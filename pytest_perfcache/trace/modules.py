@@ -101,15 +101,22 @@ class Modules:
             blocks |= unit.blocks
             roots |= unit.modules
         roots |= self._imported_by(blocks)[0]
+        if blocks & self._codes.reflective:
+            roots |= self._loaded()
         reached = self._reach(frozenset(roots))
         untracked = next((unit.untracked for unit in found if unit.untracked), reached.untracked)
         inputs = reached.inputs.union(*(unit.inputs for unit in found))
         return Touched(reached.modules, blocks | reached.blocks, inputs, untracked)
 
-    def libraries(self, touched: Touched) -> frozenset[str]:
-        """Top-level names of everything that was imported and is not the project's."""
+    def imported(self, touched: Touched) -> frozenset[str]:
+        """Top-level names of everything that these modules and functions import, there or not."""
         found = self._imported_by(touched.blocks)[1]
         return found.union(*(self._edges_of(self.by_number[n])[1] for n in numbers_in(touched.modules)))
+
+    def _loaded(self) -> set[str]:
+        """Every project module in ``sys.modules``: for code that may reach any of them by a computed name."""
+        found = (self.path_of(name) for name in list(sys.modules))
+        return {path for path in found if path is not None}
 
     def _reach(self, roots: frozenset[str]) -> _Reached:
         found = self._reached.get(roots)
@@ -153,7 +160,7 @@ class Modules:
         return found
 
     def _imported_by(self, blocks: int) -> tuple[frozenset[str], frozenset[str]]:
-        """Project paths and other top-level names imported inside these functions."""
+        """Project paths and top-level names imported inside these functions."""
         paths: frozenset[str] = frozenset()
         libraries: frozenset[str] = frozenset()
         for number in numbers_in(blocks & self._codes.importing):
@@ -164,7 +171,7 @@ class Modules:
         return paths, libraries
 
     def _resolve(self, specs: Iterable[ImportSpec], path: str, name: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Project paths and other top-level names that these import statements lead to."""
+        """Project paths, and all top-level names, that these import statements lead to."""
         package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
         paths: set[str] = set()
         libraries: set[str] = set()
@@ -172,8 +179,7 @@ class Modules:
             found = self.path_of(target)
             if found is not None:
                 paths.add(found)
-            elif target in sys.modules:
-                libraries.add(target.partition(".")[0])
+            libraries.add(target.partition(".")[0])
         return frozenset(paths), frozenset(libraries)
 
 
