@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
@@ -28,6 +29,7 @@ from pytest_perfcache.trace.unit import Unit, mask_of
 _ACTIVATIONS: Final = 50
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
 _FIXED: Final = (FunctionType, BuiltinFunctionType, type, ModuleType, str, bytes, int, float, complex, tuple, frozenset)
+_PLAIN: Final = (dict, list, set)
 _LOOKED_AT: Final = 1000
 """Elements of a container that are compared one by one."""
 _Version: TypeAlias = tuple[object, int, int]
@@ -80,9 +82,13 @@ class Kept:
         unit = self._current()
         keeper = self._keeper(number)
         keeper.activations += 1
-        if frame is not None and unit is not None:
+        if frame is None or unit is None:
+            return
+        try:
             self._look(keeper, frame, unit)
-            self.open.append(keeper)
+        except Exception as error:
+            unit.spoil(f"observing what {keeper.name} keeps failed: {error!r}")
+        self.open.append(keeper)
 
     def leave(self, number: int) -> None:
         """The function returns."""
@@ -185,18 +191,27 @@ def _changeable(value: object) -> bool:
 
 
 def _version(value: object) -> _Version:
-    """Differs once a value is replaced, or what it holds directly, or the size of what that holds."""
-    contents = getattr(value, "__dict__", value)
-    if isinstance(contents, Mapping):
-        contents = contents.values()
-    if not isinstance(contents, Collection) or isinstance(contents, str | bytes):
-        return value, 0, 0
+    """Differs once a value is replaced, or what it holds directly, or the size of what that holds.
+
+    Never runs code of the value's own: it may be a proxy that answers for something else.
+    """
+    held = _contents(value)
+    inner = sum(len(element) for element in held if isinstance(element, dict | list | set) and type(element) in _PLAIN)
+    return value, len(held) + inner, hash(tuple(map(id, held)))
+
+
+def _contents(value: object) -> list[object]:
+    kind = type(value)
+    if issubclass(kind, dict):
+        return list(islice(dict.values(value), _LOOKED_AT))  # type: ignore[arg-type]
+    for container in (list, set, deque):
+        if issubclass(kind, container):
+            return list(islice(container.__iter__(value), _LOOKED_AT))  # type: ignore[arg-type]
     try:
-        held = list(islice(contents, _LOOKED_AT))
-        inner = sum(len(element) for element in held if isinstance(element, dict | list | set))
-        return value, len(contents) + inner, hash(tuple(map(id, held)))
-    except Exception:  # a user's container may do anything when it is looked at; then its identity must do
-        return value, 0, 0
+        attributes = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return []
+    return list(islice(attributes.values(), _LOOKED_AT)) if type(attributes) is dict else []
 
 
 def _same(one: _Version, other: _Version) -> bool:
