@@ -31,6 +31,7 @@ _HARNESS: Final = tuple(
 )
 _STDLIB: Final = str(Path(os.__file__).parent) + os.sep
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
+_getframe: Final = sys._getframe  # tests take it away from `sys`
 _DEPTH: Final = 6
 """Frames between the code that causes an event and the question who asks: handler, look, guard, handle, hook."""
 _PROGRAMS: Final = frozenset(
@@ -143,7 +144,7 @@ def harness_asks(depth: int) -> bool:
 
     ``depth``: how many frames up what is done was called. The standard library only passes the question on.
     """
-    frame: FrameType | None = sys._getframe(depth)
+    frame: FrameType | None = _getframe(depth)
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(_IMPORTLIB):

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pytest_perfcache.facts.world import VOLATILE_VARIABLES
 from pytest_perfcache.trace.inputs import Inputs
 
+_getframe: Final = sys._getframe  # tests take it away from `sys`
 _PYTEST: Final = f"{os.sep}_pytest{os.sep}"
 
 
@@ -34,7 +35,7 @@ class EnvironObserver:
             return value
 
         def traced_iter(self: Any) -> Iterator[str]:
-            if self is os.environ and not _harness(sys._getframe(1)):
+            if self is os.environ and not _harness(_getframe(1)):
                 inputs.read_environment()
             found: Iterator[str] = iterate(self)
             return found
@@ -48,7 +49,7 @@ class EnvironObserver:
 
 
 def _note(inputs: Inputs, key: object, value: str | None) -> None:
-    if isinstance(key, str) and key not in VOLATILE_VARIABLES and not _harness(sys._getframe(2)):
+    if isinstance(key, str) and key not in VOLATILE_VARIABLES and not _harness(_getframe(2)):
         inputs.read_variable(key, value)
 
 

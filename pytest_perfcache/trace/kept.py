@@ -43,7 +43,7 @@ class Keeper:
     name: str
     unit: Unit
     globals: tuple[str, ...] = ()
-    lazy: bool = False
+    holders: tuple[str, ...] = ()
     cache: weakref.ref[Any] | None = None
     hits: int = 0
     named: set[str] = field(default_factory=set)
@@ -66,6 +66,7 @@ class Kept:
         self.keepers: dict[int, Keeper] = {}
         self.open: list[Keeper] = []
         self._met: dict[int, tuple[Callable[[], object], str]] = {}
+        self._numbers: dict[int, str] = {}
         self._active: list[Keeper] = []
 
     def add_cache(self, number: int, cache: object) -> None:
@@ -121,7 +122,7 @@ class Kept:
             state = self._codes.stateful.get(number, Stateful((), ()))
             unit = Unit(f"what {qualname} keeps", blocks=1 << number, modules={path})
             found = self.keepers[number] = Keeper(
-                number, qualname.rpartition(".")[2], unit, globals=state.globals, lazy=bool(state.attributes)
+                number, qualname.rpartition(".")[2], unit, globals=state.globals, holders=state.holders
             )
         return found
 
@@ -130,8 +131,8 @@ class Kept:
         if keeper.globals and keeper.namespace is None:
             keeper.namespace = frame.f_globals
             keeper.versions = {name: _version(frame.f_globals.get(name)) for name in self._changeable(keeper)}
-        if (keeper.lazy or keeper.is_property) and code.co_argcount:
-            self._meet(keeper, frame.f_locals.get(code.co_varnames[0]), unit)
+        for holder in code.co_varnames[:1] if keeper.is_property else keeper.holders:
+            self._meet(keeper, frame.f_locals.get(holder), unit)
 
     def _changeable(self, keeper: Keeper) -> Iterable[str]:
         namespace = keeper.namespace or {}
@@ -142,7 +143,7 @@ class Kept:
         try:
             reference: Callable[[], object] = weakref.ref(instance)
         except TypeError:
-            self._stand_on(unit, keeper)
+            self._meet_by_number(keeper, id(instance), unit)
             return
         if keeper.is_property:
             keeper.computed.append(reference)
@@ -150,6 +151,12 @@ class Kept:
         if known is None or known[0]() is not instance:
             self._met[id(instance)] = (reference, unit.name)
         elif known[1] != unit.name:
+            self._stand_on(unit, keeper)
+
+    def _meet_by_number(self, keeper: Keeper, number: int, unit: Unit) -> None:
+        """For objects without weak references; one that took the place of another counts as met, to be safe."""
+        known = self._numbers.setdefault(number, unit.name)
+        if known != unit.name:
             self._stand_on(unit, keeper)
 
     def _stand_on(self, unit: Unit, keeper: Keeper) -> None:

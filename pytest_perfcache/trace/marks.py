@@ -23,6 +23,7 @@ from typing import Final
 from pytest_perfcache.trace.calls import Scopes
 from pytest_perfcache.trace.codes import Codes, argument_at, is_function
 
+_getframe: Final = sys._getframe  # tests take it away from `sys`
 _RESUME: Final = opcode.opmap["RESUME"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
 _STORE_SUBSCR: Final = opcode.opmap["STORE_SUBSCR"]
@@ -147,7 +148,7 @@ def _enter(link: _Link, number: int) -> None:
     """Called by watched code when it starts."""
     scopes = None if link.tracer is None else link.tracer.scopes
     if scopes is not None and not scopes.busy(number):
-        scopes.enter(number, sys._getframe(1))
+        scopes.enter(number, _getframe(1))
 
 
 def _leave(link: _Link, number: int) -> None:

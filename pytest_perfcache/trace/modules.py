@@ -115,7 +115,7 @@ class Modules:
 
     def _loaded(self) -> set[str]:
         """Every project module in ``sys.modules``: for code that may reach any of them by a computed name."""
-        found = (self.path_of(name) for name in list(sys.modules))
+        found = (self.path_of(name) for name in sys.modules.copy())
         return {path for path in found if path is not None}
 
     def _reach(self, roots: frozenset[str]) -> _Reached:
@@ -214,7 +214,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _loaded_name(file: str) -> str:
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if getattr(module, "__file__", None) == file:
             return name
     return Path(file).stem

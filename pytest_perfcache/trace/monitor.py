@@ -16,6 +16,7 @@ from pytest_perfcache.trace.codes import Codes, is_function, nested
 
 if sys.version_info >= (3, 12):
     _monitoring = sys.monitoring
+    _getframe: Final = sys._getframe  # tests take it away from `sys`
     _NAME: Final = "pytest-perfcache"
     _WATCHED: Final = _monitoring.events.PY_START | _monitoring.events.PY_RETURN
     _CANDIDATES: Final = (4, 3, _monitoring.PROFILER_ID)
@@ -93,7 +94,7 @@ if sys.version_info >= (3, 12):
             number = self._numbers[id(code)]
             if self.scopes.busy(number):
                 return _monitoring.DISABLE
-            self.scopes.enter(number, sys._getframe(1))
+            self.scopes.enter(number, _getframe(1))
             return None
 
         def _returned(self, code: CodeType, _offset: int, _value: object) -> object:

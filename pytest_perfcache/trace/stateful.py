@@ -19,6 +19,8 @@ _MUTATORS: Final = frozenset(
     remove setdefault update
     """.split()
 )
+_GUARDS: Final = frozenset(("AttributeError", "KeyError", "hasattr", "getattr"))
+_CALLS: Final = ("PRECALL", "CALL", "PUSH_NULL")
 _BUILDERS: Final = frozenset(
     ("__init__", "__new__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__")
 )
@@ -27,10 +29,10 @@ _CONDITIONS: Final = ("POP_JUMP", "JUMP_IF", "IS_OP", "COPY", "STORE_FAST", "TO_
 
 
 class Stateful(NamedTuple):
-    """Names of what a function may keep: globals of its module, and attributes of its first argument."""
+    """Where a function may keep something: globals of its module, and attributes of its arguments, by name."""
 
     globals: tuple[str, ...]
-    attributes: tuple[str, ...]
+    holders: tuple[str, ...]
 
 
 class _Instruction(NamedTuple):
@@ -47,7 +49,7 @@ def stateful(code: CodeType) -> Stateful | None:
     instructions = list(_instructions(code))
     names = {instruction.name for instruction in instructions}
     kept = tuple(sorted(set(_kept_globals(code, instructions, names))))
-    lazy = tuple(sorted(_lazy_attributes(code, instructions))) if "STORE_ATTR" in names else ()
+    lazy = tuple(sorted(_lazy_holders(code, instructions))) if "STORE_ATTR" in names else ()
     return Stateful(kept, lazy) if kept or lazy else None
 
 
@@ -63,27 +65,61 @@ _STORES: Final = tuple(
 
 
 def _kept_globals(code: CodeType, instructions: list[_Instruction], names: set[str]) -> Iterator[str]:
-    for instruction in instructions:
+    """Globals assigned, or at the head of ``G.a.b = ...``, ``G.a[key] = ...`` and ``G.a.append(...)``."""
+    subscripts = bool(names & {"STORE_SUBSCR", "DELETE_SUBSCR"})
+    for at, instruction in enumerate(instructions):
         if instruction.name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
             yield code.co_names[instruction.argument]
-    if names & {"STORE_SUBSCR", "DELETE_SUBSCR", "STORE_ATTR"} or not _MUTATORS.isdisjoint(code.co_names):
-        for instruction in instructions:
-            if instruction.name == "LOAD_GLOBAL" and code.co_names[instruction.argument >> 1] not in _BUILTINS:
-                yield code.co_names[instruction.argument >> 1]
+        elif instruction.name == "LOAD_GLOBAL":
+            name = code.co_names[instruction.argument >> 1]
+            if name not in _BUILTINS and _changes(code, instructions[at + 1 :], subscripts=subscripts):
+                yield name
 
 
-def _lazy_attributes(code: CodeType, instructions: list[_Instruction]) -> set[str]:
+def _changes(code: CodeType, following: list[_Instruction], *, subscripts: bool) -> bool:
+    """Whether what was just loaded is changed by the instructions that follow, as far as can be told."""
+    for instruction in following:
+        if instruction.name == "STORE_ATTR":
+            return True
+        if instruction.name not in ("LOAD_ATTR", "LOAD_METHOD"):
+            return subscripts and not instruction.name.startswith(_CALLS)
+        attribute = code.co_names[_attribute(instruction)]
+        if instruction.name == "LOAD_METHOD" or (_ATTRIBUTE_SHIFT and instruction.argument & 1):
+            return attribute in _MUTATORS
+    return False
+
+
+def _attribute(instruction: _Instruction) -> int:
+    return instruction.argument >> (_ATTRIBUTE_SHIFT if instruction.name == "LOAD_ATTR" else 0)
+
+
+def _lazy_holders(code: CodeType, instructions: list[_Instruction]) -> set[str]:
+    """Arguments of which the function both tests and assigns an attribute."""
     if code.co_name in _BUILDERS or not code.co_argcount:
         return set()
-    stored = {code.co_names[i.argument] for i in instructions if i.name == "STORE_ATTR"}
-    guarded = {"AttributeError", "KeyError", "hasattr", "getattr"} & set(code.co_names)
-    return stored if guarded else stored.intersection(_tested_attributes(code, instructions))
+    guarded = not _GUARDS.isdisjoint(code.co_names)
+    tested = set(_tested_attributes(code, instructions))
+    found: set[str] = set()
+    for instruction, following in pairwise(instructions):
+        if following.name == "STORE_ATTR" and (guarded or code.co_names[following.argument] in tested):
+            holder = _local(instruction)
+            if holder is not None and holder < code.co_argcount:
+                found.add(code.co_varnames[holder])
+    return found
+
+
+def _local(instruction: _Instruction) -> int | None:
+    """The number of the local variable that is on top of the stack after this instruction."""
+    if not instruction.name.startswith("LOAD_FAST"):
+        return None
+    pair = instruction.name.count("LOAD_FAST") == 2
+    return instruction.argument & 15 if pair else instruction.argument
 
 
 def _tested_attributes(code: CodeType, instructions: list[_Instruction]) -> Iterator[str]:
     for instruction, following in pairwise(instructions):
         if instruction.name == "LOAD_ATTR" and following.name.startswith(_CONDITIONS):
-            yield code.co_names[instruction.argument >> _ATTRIBUTE_SHIFT]
+            yield code.co_names[_attribute(instruction)]
 
 
 _ATTRIBUTE_SHIFT: Final = 0 if "LOAD_METHOD" in opcode.opmap and opcode.opmap["LOAD_METHOD"] < 256 else 1
