@@ -46,7 +46,7 @@ class Project:
         if not any((self.root / name).exists() for name in _CONFIGURATIONS):
             (self.root / "pytest.ini").write_text("[pytest]\n", "utf-8")
 
-    def do(self, step: Step) -> None:
+    def do(self, step: Step) -> None:  # noqa: PLR0912 - one branch a kind of step
         """Any step but a run. AssertionError where the scenario does not fit the files."""
         match step:
             case Write(path, text, new):

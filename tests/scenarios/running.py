@@ -85,7 +85,7 @@ class Zygote:
             "directory": str(project.root / project.directory),
             "output": str(output),
         }
-        print(json.dumps(request), file=self._process.stdin, flush=True)  # noqa: T201 - a pipe
+        print(json.dumps(request), file=self._process.stdin, flush=True)
         code = int(self._answer())
         return Session(code, output.read_text("utf-8", "replace"), _read(report))
 
