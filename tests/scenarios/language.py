@@ -162,7 +162,8 @@ class _Section:
     body: list[tuple[int, str]] = field(default_factory=list)
 
 
-_HEADER: Final = re.compile(r"\[(\w[\w-]*)(?: (.*?))?\](?: (.*))?")
+_HEADER: Final = re.compile(r"\[(run)(?: (.*))?\]()|\[(\w[\w-]*)(?: (.*?))?\](?: (.*))?")
+"""A node id in the arguments of a run may hold brackets."""
 _FLAGS: Final = re.compile(r"(?P<xdist>xdist)? ?(?:xfail(?: on (?P<version>[\d.]+))?: (?P<xfail>.+))?")
 _TESTS: Final = re.compile(r"(\S+(?: \S+)*?)(?: \((.+)\))?")
 _OUTCOMES: Final = {"ran": "passed", **{word: word for word in ("cached", "failed", "skipped", "xfailed", "xpassed")}}
@@ -203,7 +204,8 @@ def _sections(text: str, file: str) -> Iterator[_Section]:
                 raise ScenarioError(f"{file}:{number}: not understood: {line}")
             if current is not None:
                 yield current
-            current = _Section(number, match[1], match[2] or "", match[3] or "")
+            word, argument, rest = (found or "" for found in (match.groups()[:3] if match[1] else match.groups()[3:]))
+            current = _Section(number, word, argument, rest)
             if current.word != "case" and current.word not in _BUILDERS:
                 raise ScenarioError(f"{file}:{number}: no such step: [{current.word}]")
         elif current is not None and (current.word in _WITH_TEXT or not _ignored(line)):
