@@ -18,7 +18,8 @@ import pytest_perfcache
 from tests.scenarios.language import Case, Run
 from tests.scenarios.project import Project
 
-_PLUGINS: Final = ("-p", "perfcache", "-p", "xdist")
+_PLUGINS: Final = ("perfcache", "xdist")
+"""Loaded by name; nothing else that happens to be installed is."""
 _WORKERS: Final = ("-n", "2")
 _DISTRIBUTION: Final = "pytest_perfcache-0.dist-info"
 _LAST_LINE: Final = re.compile(r"=*\s*(.+?) in \d[\d.]*s.*?\s*=*")
@@ -80,7 +81,7 @@ class Zygote:
         report.unlink(missing_ok=True)
         assert self._process.stdin is not None
         request = {
-            "args": [*args, *_PLUGINS],
+            "args": [*args, *(part for plugin in _PLUGINS if f"no:{plugin}" not in args for part in ("-p", plugin))],
             "environ": {**project.environ, "PERFCACHE_REPORT": f"json:{report}"},
             "directory": str(project.root / project.directory),
             "output": str(output),

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from typing import Any, NoReturn
 
 _WARM = """
@@ -64,9 +65,11 @@ def _session(args: list[str], environ: dict[str, str], directory: str, output: s
         import pytest
 
         code = pytest.main(args)
+    except BaseException:
+        traceback.print_exc()
+    finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    finally:
         os._exit(int(code))
 
 
