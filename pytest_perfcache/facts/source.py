@@ -188,12 +188,12 @@ class _Analyser:
         scope: str,
         module_names: frozenset[str] = frozenset(),
     ) -> None:
-        if isinstance(node, FunctionNode):
+        if isinstance(node, FunctionNode | ast.ClassDef):
             outer = "" if node.name in module_names else prefix
-            out.append(self._function(node, prefix=outer, scope=scope).hex())
-            return
-        if isinstance(node, ast.ClassDef):
-            self._class(node, out, prefix=prefix, scope=scope)
+            if isinstance(node, ast.ClassDef):
+                self._class(node, out, prefix=outer, scope=scope)
+            else:
+                out.append(self._function(node, prefix=outer, scope=scope).hex())
             return
         out.append(type(node).__name__)
         self._mention(node, scope)
