@@ -46,7 +46,8 @@ _LOCATION_FIELDS: Final = frozenset(("ctx", "type_comment", "kind", "type_ignore
 class Analysis:
     """What one content of a source file consists of.
 
-    ``blocks`` and ``mentions`` are keyed by qualified name; the skeleton's mentions stand under ``""``.
+    ``blocks`` and ``mentions`` are keyed by qualified name; the skeleton's mentions stand under ``""``. ``classes``
+    are the qualified names of what has code but no block: classes, and from 3.12 on type parameters and aliases.
     """
 
     skeleton: Fingerprint
@@ -170,6 +171,7 @@ class _Analyser:
             if isinstance(part, ast.AST):
                 self._feed(part, decorators, prefix=prefix, scope=scope)
         mentions.update(argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg))
+        self._classes.update(_type_names(node, prefix))
         signature += decorators
         body: list[str] = list(signature)
         globals_here = {name for child in node.body for name in _global_names(child)}
@@ -188,15 +190,16 @@ class _Analyser:
         scope: str,
         module_names: frozenset[str] = frozenset(),
     ) -> None:
-        if isinstance(node, FunctionNode):
+        if isinstance(node, FunctionNode | ast.ClassDef):
             outer = "" if node.name in module_names else prefix
-            out.append(self._function(node, prefix=outer, scope=scope).hex())
-            return
-        if isinstance(node, ast.ClassDef):
-            self._class(node, out, prefix=prefix, scope=scope)
+            if isinstance(node, ast.ClassDef):
+                self._class(node, out, prefix=outer, scope=scope)
+            else:
+                out.append(self._function(node, prefix=outer, scope=scope).hex())
             return
         out.append(type(node).__name__)
         self._mention(node, scope)
+        self._classes.update(_type_names(node, prefix))
         for name, value in ast.iter_fields(node):
             if name in _LOCATION_FIELDS:
                 continue
@@ -213,7 +216,7 @@ class _Analyser:
                 out.append(f"{type(value).__name__}:{value!r}")
 
     def _class(self, node: ast.ClassDef, out: list[str], *, prefix: str, scope: str) -> None:
-        self._classes.add(prefix + node.name)
+        self._classes.update((prefix + node.name, *_type_names(node, prefix)))
         self._mentions[scope].add(node.name)
         out += ["ClassDef", node.name]
         for part in (*node.decorator_list, *node.bases, *node.keywords, *getattr(node, "type_params", ())):
@@ -236,6 +239,14 @@ class _Inner:
     @property
     def prefix(self) -> str:
         return f"{self.qualname}.<locals>."
+
+
+def _type_names(node: ast.AST, prefix: str) -> Iterator[str]:
+    """Qualified names of the type parameters and the alias that a node defines: their values are computed later."""
+    for parameter in getattr(node, "type_params", ()):
+        yield prefix + parameter.name
+    if type(node).__name__ == "TypeAlias":
+        yield prefix + getattr(node, "name").id  # noqa: B009 - the class came with 3.12
 
 
 def _names_in(node: ast.AST) -> Iterator[str]:
@@ -295,7 +306,9 @@ def _only_binds(node: FunctionNode, bound: frozenset[str]) -> bool:
 
     Defaults and annotations may name what the module binds, and nothing that could fail or call.
     """
-    parts: list[ast.expr | None] = [*node.args.defaults, *node.args.kw_defaults, node.returns]
+    generics: list[ast.AST] = getattr(node, "type_params", [])
+    bound |= {getattr(parameter, "name", "") for parameter in generics}
+    parts: list[ast.AST | None] = [*generics, *node.args.defaults, *node.args.kw_defaults, node.returns]
     parts += [argument.annotation for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
     for part in parts:
         for child in ast.walk(part) if part is not None else ():

@@ -1,0 +1,367 @@
+"""What a source file is cut into, and which edits show where."""
+
+from __future__ import annotations
+
+import ast
+import random
+import sys
+import sysconfig
+from pathlib import Path
+from types import CodeType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_perfcache.facts.source import (
+    Analysis,
+    analyse,
+    changed_bindings,
+    enclosing_name,
+    may_mention,
+    mentioned,
+)
+from pytest_perfcache.trace.codes import is_function, nested
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+MODULES = [
+    "argparse.py dataclasses.py functools.py enum.py typing.py contextlib.py collections/__init__.py".split(),
+    "asyncio/tasks.py asyncio/base_events.py json/decoder.py email/message.py inspect.py".split(),
+    "unittest/mock.py concurrent/futures/thread.py http/client.py pathlib.py logging/__init__.py".split(),
+]
+FILES = [STDLIB / name for group in MODULES for name in group if (STDLIB / name).is_file()]
+
+CART = '''
+"""A cart."""
+import json
+from decimal import Decimal
+
+RATE = Decimal("0.2")
+
+def tax(amount, rate=RATE):
+    """What the state takes."""
+    return amount * rate
+
+class Cart:
+    limit = 10
+
+    def __init__(self, items=()):
+        self.items = list(items)
+
+    @property
+    def total(self):
+        def price(item):
+            return item.price
+        return sum(price(item) for item in self.items)
+
+    @total.setter
+    def total(self, value):
+        raise AttributeError(value)
+
+    def test_total(self):
+        assert self.total == 0
+
+async def load(path):
+    with open(path) as file:
+        return json.load(file)
+'''
+
+
+def cut(text: str) -> Analysis:
+    found = analyse(text.encode())
+    assert found is not None
+    return found
+
+
+def edit(old: str, new: str) -> set[str]:
+    """What of the cart's module is different after an edit: ``skeleton``, ``block NAME``, ``binding NAME``."""
+    assert CART.count(old) == 1, old
+    before, after = cut(CART), cut(CART.replace(old, new))
+    found = {f"binding {name}" for name in changed_bindings(before, after)}
+    found |= {
+        f"block {name}"
+        for name in before.blocks.keys() | after.blocks.keys()
+        if before.blocks.get(name) != after.blocks.get(name)
+    }
+    return found | ({"skeleton"} if before.skeleton != after.skeleton else set())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("RATE = Decimal", "# the rate\n\n\nRATE   =   Decimal"),
+        ("return amount * rate", "return (amount *\n        rate)  # rounded later"),
+        ('Decimal("0.2")', "Decimal('0.2')"),
+        ("limit = 10", "limit = 0xA"),
+        ("    def __init__", "\n\n    # made of items\n    def __init__"),
+        ("items=()", "items=( )"),
+        ("async def load(path):", "async def load(\n    path,\n):"),
+    ],
+)
+def test_comments_blank_lines_and_formatting_change_nothing(old: str, new: str) -> None:
+    assert edit(old, new) == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ('Decimal("0.2")', 'Decimal("0.3")', {"skeleton"}),
+        ("limit = 10", "limit = 11", {"skeleton"}),
+        ("limit = 10", "limit: int = 10", {"skeleton"}),
+        ('"""A cart."""', '"""The cart."""', {"skeleton"}),
+        ("class Cart:", "class Cart(dict):", {"skeleton"}),
+        ("class Cart:", "class Cart(metaclass=Meta):", {"skeleton"}),
+        ("import json", "import json, re", {"skeleton"}),
+        ("return amount * rate", "return amount + rate", {"block tax"}),
+        ("amount, rate=RATE", "amount, rate=None", {"block tax", "binding tax"}),
+        ("amount, rate=RATE", "amount, rate: int = RATE", {"block tax", "binding tax"}),
+        ("amount, rate=RATE", "amount, *, rate=RATE", {"block tax", "binding tax"}),
+        ("What the state takes.", "What it takes.", {"block tax", "binding tax"}),
+        ("def tax(", "def toll(", {"block tax", "block toll", "binding tax", "binding toll"}),
+        ("def tax(", "@cache\ndef tax(", {"block tax", "binding tax", "skeleton"}),
+        ("list(items)", "tuple(items)", {"block Cart.__init__"}),
+        ("items=()", "items=None", {"block Cart.__init__", "skeleton"}),
+        ("raise AttributeError(value)", "raise TypeError(value)", {"block Cart.total"}),
+        ("assert self.total == 0", "assert not self.total", {"block Cart.test_total"}),
+        ("def test_total(self)", "def test_total(self, x)", {"block Cart.test_total", "binding Cart.test_total"}),
+        ("json.load(file)", "json.loads(file)", {"block load"}),
+        ("async def load", "def load", {"block load", "binding load"}),
+    ],
+)
+def test_an_edit_shows_where_it_is_and_nowhere_else(old: str, new: str, changed: set[str]) -> None:
+    assert edit(old, new) == changed
+
+
+def test_a_change_inside_a_nested_function_is_one_of_both() -> None:
+    """Whoever ran the outer function may have kept the inner one for later."""
+    found = edit("return item.price", "return 2 * item.price")
+
+    assert "block Cart.total.<locals>.price" in found
+    assert "skeleton" not in found
+
+
+def test_moved_functions_keep_their_blocks() -> None:
+    one, two = "def a():\n    return 1\n", "def b():\n    return 2\n"
+
+    assert cut(one + two) == cut(two + one)
+
+
+def test_a_new_function_leaves_the_skeleton_alone_and_is_named() -> None:
+    before, after = cut(CART), cut(CART + "\ndef helper():\n    return 1\n")
+
+    assert before.skeleton == after.skeleton
+    assert changed_bindings(before, after) == {"helper"}
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "def __getattr__(name): ...",
+        "def pytest_configure(config): ...",
+        "def setup_module(): ...",
+        "def print(*args): ...",
+        "def RATE(): ...",
+        "@decorated\ndef helper(): ...",
+        "def helper(x=compute()): ...",
+        "def helper(x: unknown): ...",
+        "@pytest.fixture(autouse=True)\ndef helper(): ...",
+        "@pytest.fixture(name='other')\ndef helper(): ...",
+    ],
+)
+def test_a_new_function_that_does_more_than_bind_a_name_is_in_the_skeleton(definition: str) -> None:
+    assert cut(CART).skeleton != cut(f"{CART}\n{definition}\n").skeleton
+
+
+@pytest.mark.parametrize("decorator", ["@pytest.fixture", "@pytest.fixture(scope='module')", "@pytest.mark.slow"])
+def test_pytests_own_decorators_only_bind_a_name(decorator: str) -> None:
+    assert cut(CART).skeleton == cut(f"{CART}\n{decorator}\ndef helper(): ...\n").skeleton
+
+
+def test_a_name_bound_twice_is_in_the_skeleton() -> None:
+    once, twice = "def f():\n    return 1\n", "def f():\n    return 1\nif X:\n    def f():\n        return 2\n"
+
+    assert "f" in cut(once).bindings
+    assert "f" not in cut(twice).bindings
+
+
+def reindented(text: str) -> str:
+    return ast.unparse(ast.parse(text))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_writing_a_real_module_anew_from_its_tree_changes_nothing(file: Path) -> None:
+    source = file.read_text("utf-8")
+
+    assert cut(source) == cut(reindented(source))
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32))
+def test_comments_and_blank_lines_anywhere_in_a_real_module_change_nothing(seed: int) -> None:
+    draw = random.Random(seed)
+    lines = reindented(draw.choice(FILES[:8]).read_text("utf-8")).splitlines()
+    tree = ast.parse("\n".join(lines))
+    starts = sorted(node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt))
+    inside = {
+        number
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant | ast.JoinedStr)
+        for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
+    }
+    before = cut("\n".join(lines))
+    for line in sorted(draw.sample(starts, 20), reverse=True):
+        if line not in inside:
+            lines.insert(line - 1, draw.choice(["", "# a remark", "            # far right"]))
+
+    assert cut("\n".join(lines)) == before
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_a_new_statement_in_one_function_changes_the_blocks_around_it_and_nothing_else(seed: int) -> None:
+    draw = random.Random(seed)
+    text = draw.choice(FILES[:8]).read_text("utf-8")
+    before, tree = cut(text), ast.parse(text)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    chosen = draw.choice(functions)
+    chosen.body.append(ast.parse("an_unheard_of_name").body[0])
+    after = cut(ast.unparse(ast.fix_missing_locations(tree)))
+
+    changed = {name for name in before.blocks if before.blocks[name] != after.blocks[name]}
+    assert before.blocks.keys() == after.blocks.keys()
+    assert (after.skeleton, after.bindings) == (before.skeleton, before.bindings)
+    assert chosen.name in {name.rpartition(".")[2] for name in changed}
+    shortest = min(changed, key=len)
+    assert all(name.startswith(f"{shortest}.<locals>.") for name in changed - {shortest})
+
+
+def functions_in(code: CodeType) -> set[str]:
+    found = {inner.co_qualname for inner in nested(code) if is_function(inner)}
+    return found.union(*map(functions_in, nested(code)))
+
+
+def compiled(text: str) -> CodeType:
+    return compile(text, "<text>", "exec", dont_inherit=True)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_function_that_can_run_in_a_real_module_belongs_to_a_block_or_the_skeleton(file: Path) -> None:
+    text = file.read_text("utf-8")
+    analysis = cut(text)
+
+    assert {name for name in functions_in(compiled(text)) if analysis.block_of(name) is None} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "qualname", "block"),
+    [
+        ("key = lambda x: x", "<lambda>", ""),
+        ("def f():\n    return lambda x: x", "f.<locals>.<lambda>", "f"),
+        ("class C:\n    key = lambda x: x", "C.<lambda>", ""),
+        ("class C:\n    def m(self):\n        return (x for x in self)", "C.m.<locals>.<genexpr>", "C.m"),
+        ("def f():\n    class C:\n        key = lambda x: x", "f.<locals>.C.<lambda>", "f"),
+        ("def f():\n    class C:\n        def m(self): ...", "f.<locals>.C.m", "f.<locals>.C.m"),
+        ("def f():\n    def g():\n        def h(): ...", "f.<locals>.g.<locals>.h", "f.<locals>.g.<locals>.h"),
+        ("def f():\n    global g\n    def g(): ...", "g", "g"),
+        ("def f():\n    global C\n    class C:\n        def m(self): ...", "C.m", "C.m"),
+        ("class C:\n    class D:\n        def m(self): ...", "C.D.m", "C.D.m"),
+        ("class C:\n    class D:\n        pass", "C.D", ""),
+        ("if X:\n    def f(): ...", "f", "f"),
+        ("def f(): ...", "g", None),
+        ("def f(): ...", "f.<locals>.g", None),
+    ],
+)
+def test_code_belongs_to_the_named_function_around_it(text: str, qualname: str, block: str | None) -> None:
+    assert cut(text).block_of(qualname) == block
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters came with 3.12")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f[T: (int, str)](x: T) -> T:\n    return x",
+        "class C[T]:\n    def m[S](self, x: S) -> T: ...\n    class D[U]:\n        def n(self): ...",
+        "type A[T: int] = list[T]\ndef f(x: A): ...",
+        "async def f[**P](x): return [y async for y in x]",
+    ],
+)
+def test_generic_code_belongs_to_a_block_or_the_skeleton(text: str) -> None:
+    analysis = cut(text)
+
+    assert [name for name in functions_in(compiled(text)) if analysis.block_of(name) is None] == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters came with 3.12")
+def test_a_type_parameters_bound_is_part_of_the_signature() -> None:
+    before, after = cut("def f[T: int](x: T): ..."), cut("def f[T: str](x: T): ...")
+
+    assert changed_bindings(before, after) == {"f"}
+
+
+@pytest.mark.parametrize(
+    ("qualname", "name"),
+    [
+        ("Cart.total", "Cart.total"),
+        ("Cart.total.<locals>.<lambda>", "Cart.total"),
+        ("<lambda>", ""),
+        ("f.<locals>.g.<locals>.<genexpr>.<lambda>", "f.<locals>.g"),
+    ],
+)
+def test_the_named_scope_around_nameless_code(qualname: str, name: str) -> None:
+    assert enclosing_name(qualname) == name
+
+
+@pytest.mark.parametrize(
+    ("body", "mentions"),
+    [
+        ("helper()", True),
+        ("self.helper()", True),
+        ("from m import helper", True),
+        ("import package.helper", True),
+        ("getattr(m, 'helper')", True),
+        ("monkeypatch.setattr('m.helper', 1)", True),
+        ("f(helper=1)", True),
+        ("globals()['hel' + 'per']", True),
+        ("getattr(m, name)", True),
+        ("from m import *", True),
+        ("m.__dict__[name]", True),
+        ("getattr(m, 'other')", False),
+        ("helpers()", False),
+        ("other()", False),
+    ],
+)
+def test_code_mentions_what_it_could_look_up(body: str, mentions: bool) -> None:
+    text = f"def f(self, m, name, monkeypatch):\n    {body}\n" if "*" not in body else f"{body}\ndef f(): ...\n"
+    found = cut(text).mentions["f" if "*" not in body else ""]
+
+    assert (mentioned(["helper"], found) is not None) is mentions
+
+
+@given(st.sampled_from(FILES), st.data())
+@settings(max_examples=15, deadline=None)
+def test_the_sieve_never_hides_a_mention(file: Path, data: st.DataObject) -> None:
+    source = file.read_bytes()
+    analysis = analyse(source)
+    assert analysis is not None
+    name = data.draw(st.sampled_from(sorted(set().union(*analysis.mentions.values()) - {"*"})))
+
+    assert may_mention(source, [name])
+
+
+def test_the_sieve_lets_code_go_that_has_neither_the_name_nor_a_way_to_compute_it() -> None:
+    assert not may_mention(b"def f(x):\n    return x + 1\n", ["helper"])
+
+
+@pytest.mark.parametrize("content", [b"def f(:", b"\0", b"# -*- coding: nonsense -*-\n", b"x = " + b"(" * 5000])
+def test_what_is_not_python_is_no_analysis(content: bytes) -> None:
+    assert analyse(content) is None
+
+
+def test_an_empty_module_is_one() -> None:
+    assert cut("").blocks == {}
+
+
+def test_the_encoding_of_the_file_counts_not_its_bytes() -> None:
+    latin = '# -*- coding: latin-1 -*-\nNAME = "é"\n'
+
+    assert analyse(latin.encode("latin-1")) == analyse(latin.replace("latin-1", "utf-8").encode())
