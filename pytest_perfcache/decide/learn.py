@@ -25,7 +25,7 @@ def learn(old: History | None, new: History, *, contradicted: bool, flaky_passes
         duration=_duration(old.duration, new.duration) if clean else old.duration,
         last=new.last,
         untracked=new.untracked if clean else "",
-        flaky=flaky_passes if contradicted else _owed(old.flaky, flaky_passes, new.last),
+        flaky=_owed(flaky_passes if contradicted else old.flaky, flaky_passes, new.last),
     )
 
 

@@ -32,8 +32,15 @@ class CachedReport(pytest.TestReport):
 @dataclass(slots=True)
 class _Phases:
     outcomes: list[Outcome] = field(default_factory=list)
+    phases: set[str] = field(default_factory=set)
     duration: float = 0.0
     worker: str | None = None
+
+    def outcome(self) -> Outcome:
+        """The gravest; a pass is one only when the test was called and torn down."""
+        gravest = min(self.outcomes, key=_GRAVITY.index)
+        complete = {"call", "teardown"} <= self.phases
+        return gravest if complete or gravest is not Outcome.PASSED else Outcome.INTERRUPTED
 
 
 _GRAVITY: Final = (
@@ -70,13 +77,13 @@ class ResultsPlugin:
             return
         phases = self._phases.setdefault(report.nodeid, _Phases())
         phases.outcomes.append(outcome_of(report))
+        phases.phases.add(str(report.when))
         phases.duration += report.duration
         phases.worker = getattr(report, "worker_id", None)
 
     def results(self) -> list[TestResult]:
         return [
-            TestResult(nodeid, min(found.outcomes, key=_GRAVITY.index), found.duration, found.worker)
-            for nodeid, found in self._phases.items()
+            TestResult(nodeid, found.outcome(), found.duration, found.worker) for nodeid, found in self._phases.items()
         ]
 
 

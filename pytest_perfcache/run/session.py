@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -142,8 +143,6 @@ def show(config: pytest.Config) -> int:
     store = open_store(settings_of(config), lambda message: warnings.warn(pytest.PytestWarning(message), stacklevel=2))
     found = store.get_many(store.keys(RECORDS))
     modules = [decode_or_empty(key.removeprefix(RECORDS), data) for key, data in found.items()]
-    reporter = config.get_terminal_writer()
-    for line in text.show(modules, store.stats()):
-        reporter.line(line)
+    sys.stdout.writelines(f"{line}\n" for line in text.show(modules, store.stats()))
     store.close()
     return 0

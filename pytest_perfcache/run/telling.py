@@ -27,6 +27,7 @@ class TellingPlugin:
         self._workers: set[str] = set()
         self._problem = ""
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         self._workers.add(node.gateway.id)
 

@@ -10,12 +10,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
-
-import pluggy
-import pytest
 
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.trace.inputs import Inputs
@@ -25,9 +23,9 @@ _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEN
 _IMPORTLIB: Final = "<frozen importlib._bootstrap"
 _IMPORTING: Final = frozenset(("get_code", "_fill_cache", "_cache_bytecode", "set_data", "path_stats", "find_spec"))
 _HARNESS: Final = tuple(
-    str(Path(file).parent) + os.sep
-    for file in (pluggy.__file__, sys.modules[pytest.Item.__module__].__file__, Path(__file__).parent)
-    if file is not None
+    str(Path(spec.origin).parent) + os.sep
+    for spec in map(find_spec, ("_pytest", "execnet", "pluggy", "pytest_perfcache", "xdist"))
+    if spec is not None and spec.origin is not None
 )
 _STDLIB: Final = str(Path(os.__file__).parent) + os.sep
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import opcode
 from collections import defaultdict
 from collections.abc import Iterator
-from inspect import CO_NEWLOCALS, CO_OPTIMIZED
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, CO_NEWLOCALS, CO_OPTIMIZED
 from types import CodeType
 from typing import Final, NamedTuple
 
@@ -22,6 +22,8 @@ _LINES: Final = frozenset(
     tb_lineno walk_stack walk_tb
     """.split()
 )
+SUSPENDS: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE
+"""Flags of code that may go on in another test than it was started in."""
 _INLINE: Final = frozenset(("<listcomp>", "<dictcomp>", "<setcomp>"))
 """Run only while the function around them runs, so they need no number."""
 

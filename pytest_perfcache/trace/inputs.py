@@ -62,8 +62,8 @@ class Inputs:
         else:
             self._depend(Kind.STAT, full, lambda _, name: stat_fingerprint(self._places, name))
 
-    def depend_on_absence(self, unit: Unit, name: str) -> None:
-        """``unit`` depends on a file, relative to the root, that is looked for and usually not there."""
+    def depend_on_file(self, unit: Unit, name: str) -> None:
+        """``unit`` depends on a file, relative to the root, whether it is there or not."""
         key = f"{Kind.FILE}:{name}"
         if key not in self._fingerprints and key not in self._signatures:
             self._first_look(key, name)

@@ -21,7 +21,7 @@ from types import CodeType, FunctionType
 from typing import Final
 
 from pytest_perfcache.trace.calls import Scopes
-from pytest_perfcache.trace.codes import Codes, argument_at, is_function
+from pytest_perfcache.trace.codes import SUSPENDS, Codes, argument_at, is_function
 
 _getframe: Final = sys._getframe  # tests take it away from `sys`
 _RESUME: Final = opcode.opmap["RESUME"]
@@ -114,17 +114,21 @@ class MarkTracer:
 
     def _marked(self, code: CodeType, constants: tuple[object, ...], number: int) -> CodeType:
         first = len(constants)
-        mark = b"".join(map(_load, range(first, first + 3))) + _STORE
-        return _insert(code, {_start(code): mark}, (*constants, None, self._hits, number))
+        mark = _mark(first)
+        added = (*constants, None, self._hits, number)
+        try:
+            return _insert(code, dict.fromkeys((_start(code), *_resumptions(code)), mark), added)
+        except ValueError:
+            return _insert(code, {_start(code): mark}, added)
 
     def _watched(self, code: CodeType, constants: tuple[object, ...], number: int) -> CodeType | None:
         """Marked, and the scopes called at start and return; None where the code does not take the insertions."""
         first = len(constants)
-        mark = b"".join(map(_load, range(first, first + 3))) + _STORE
+        mark = _mark(first)
         enter, leave = (_call(first + which, first + 5, first + 2) for which in (3, 4))
         raw = code.co_code
         returns = (at for at in range(0, len(raw), 2) if raw[at] == _RETURN_VALUE)
-        insertions = dict.fromkeys(returns, leave)
+        insertions = dict.fromkeys(returns, leave) | dict.fromkeys(_resumptions(code), mark)
         insertions[_start(code)] = mark + enter
         try:
             return _insert(code, insertions, (*constants, None, self._hits, number, _enter, _leave, _Link(self)))
@@ -161,6 +165,19 @@ def _leave(link: _Link, number: int) -> None:
 def _start(code: CodeType) -> int:
     """Where the function's own code starts, in bytes: after the first RESUME."""
     return 2 * code.co_code[::2].index(_RESUME) + 2
+
+
+def _resumptions(code: CodeType) -> list[int]:
+    """Where a generator or coroutine goes on, in bytes: after each RESUME but the first."""
+    if not code.co_flags & SUSPENDS:
+        return []
+    found = [at + 2 for at in range(0, len(code.co_code), 2) if code.co_code[at] == _RESUME]
+    return found[1:]
+
+
+def _mark(first: int) -> bytes:
+    """``hits[number] = None``, with the three constants from ``first`` on."""
+    return b"".join(map(_load, range(first, first + 3))) + _STORE
 
 
 def _call(function: int, link: int, number: int) -> bytes:

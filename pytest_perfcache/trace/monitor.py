@@ -12,7 +12,7 @@ from types import CodeType, FunctionType
 from typing import Final
 
 from pytest_perfcache.trace.calls import Scopes
-from pytest_perfcache.trace.codes import Codes, is_function, nested
+from pytest_perfcache.trace.codes import SUSPENDS, Codes, is_function, nested
 
 if sys.version_info >= (3, 12):
     _monitoring = sys.monitoring
@@ -34,6 +34,7 @@ if sys.version_info >= (3, 12):
             self.scopes: Scopes | None = None
             _monitoring.register_callback(tool, _monitoring.events.PY_START, self._started)
             _monitoring.register_callback(tool, _monitoring.events.PY_RETURN, self._returned)
+            _monitoring.register_callback(tool, _monitoring.events.PY_RESUME, self._resumed)
 
         @classmethod
         def acquire(cls, codes: Codes) -> MonitorTracer | None:
@@ -65,7 +66,8 @@ if sys.version_info >= (3, 12):
             return number
 
         def _events(self, code: CodeType) -> int:
-            return _WATCHED if id(code) in self._watched else _monitoring.events.PY_START
+            events = _WATCHED if id(code) in self._watched else _monitoring.events.PY_START
+            return events | _monitoring.events.PY_RESUME if code.co_flags & SUSPENDS else events
 
         def take(self) -> list[int]:
             hit, self._hit = self._hit, []
@@ -84,7 +86,8 @@ if sys.version_info >= (3, 12):
                 for code in self._kept:
                     _monitoring.set_local_events(self._tool, code, 0)
                 _monitoring.register_callback(self._tool, _monitoring.events.PY_START, None)
-                _monitoring.register_callback(self._tool, _monitoring.events.PY_RETURN, None)
+                for event in (_monitoring.events.PY_RETURN, _monitoring.events.PY_RESUME):
+                    _monitoring.register_callback(self._tool, event, None)
                 _monitoring.free_tool_id(self._tool)
 
         def _started(self, code: CodeType, _offset: int) -> object:
@@ -96,6 +99,10 @@ if sys.version_info >= (3, 12):
                 return _monitoring.DISABLE
             self.scopes.enter(number, _getframe(1))
             return None
+
+        def _resumed(self, code: CodeType, _offset: int) -> object:
+            self._hit.append(code)
+            return _monitoring.DISABLE
 
         def _returned(self, code: CodeType, _offset: int, _value: object) -> object:
             number = self._numbers[id(code)]

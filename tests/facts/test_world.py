@@ -9,6 +9,7 @@ import pytest
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
 from pytest_perfcache.facts.distributions import Distributions
+from pytest_perfcache.facts.imports import ImportResolver
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import StatCache
 from pytest_perfcache.facts.world import VOLATILE_VARIABLES, Changed, Rebound, Same, State, World
@@ -38,6 +39,7 @@ class Project:
             places=places,
             stats=StatCache(places.root),
             distributions=Distributions([]),
+            imports=ImportResolver(places, []),
             run=self.run,
             old_source=self.sources.get,
             environ=dict(self.environ),
