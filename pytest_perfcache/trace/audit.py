@@ -27,6 +27,7 @@ _HARNESS: Final = tuple(
     for spec in map(find_spec, ("_pytest", "execnet", "pluggy", "pytest_perfcache", "xdist"))
     if spec is not None and spec.origin is not None
 )
+_FROZEN: Final = "<frozen "
 _STDLIB: Final = str(Path(os.__file__).parent) + os.sep
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _getframe: Final = sys._getframe  # tests take it away from `sys`
@@ -150,7 +151,7 @@ def harness_asks(depth: int) -> bool:
                 return True
         elif file.startswith(_HARNESS):
             return True
-        elif not file.startswith(_STDLIB) or any(part in file for part in _SITE):
+        elif not file.startswith((_STDLIB, _FROZEN)) or any(part in file for part in _SITE):
             return False
         frame = frame.f_back
     return False

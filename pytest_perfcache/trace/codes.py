@@ -9,6 +9,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_
 from types import CodeType
 from typing import Final, NamedTuple
 
+from pytest_perfcache.facts.source import enclosing_name
 from pytest_perfcache.trace.stateful import Stateful, may_be_stateful, stateful
 
 _IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
@@ -37,7 +38,10 @@ class ImportSpec(NamedTuple):
 
 
 class Codes:
-    """A number for each function (path and qualified name), given when its code is first seen."""
+    """A number for each function (path and qualified name), given when its code is first seen.
+
+    Lambdas and generator expressions share the number of the function around them.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, str], int] = {}
@@ -55,12 +59,12 @@ class Codes:
         """Functions that may keep something for later calls."""
 
     def number(self, path: str, code: CodeType) -> int:
-        key = (path, code.co_qualname)
+        key = (path, enclosing_name(code.co_qualname))
         found = self._numbers.get(key)
         if found is None:
             found = self._numbers[key] = len(self.names)
             self.names.append(key)
-            self._read(found, code)
+        self._read(found, code)
         return found
 
     def _read(self, number: int, code: CodeType) -> None:
@@ -68,7 +72,7 @@ class Codes:
             self.mentions[name].append(number)
         specs = tuple(import_statements(code))
         if specs:
-            self.imports[number] = specs
+            self.imports[number] = self.imports.get(number, ()) + specs
             self.importing |= 1 << number
         names = frozenset(code.co_names)
         if not _REFLECTIVE.isdisjoint(names):
