@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -203,11 +204,15 @@ _MADE_BY_RUNS = frozenset(("__pycache__", ".pytest_cache", ".perfcache", ".hypot
 
 def stat_fingerprint(places: Places, name: str) -> Fingerprint:
     """What ``os.stat`` tells that another checkout would tell too: kind, mode and, for files, the size."""
+    path = places.root / name
     try:
-        found = os.lstat(places.root / name)
-        link = os.readlink(places.root / name) if (found.st_mode & 0o170000) == 0o120000 else ""
-        target = os.stat(places.root / name) if link else found
+        found = os.lstat(path)
     except OSError:
         return ABSENT
-    is_file = (target.st_mode & 0o170000) == 0o100000
+    link = os.readlink(path) if stat.S_ISLNK(found.st_mode) else ""
+    try:
+        target = os.stat(path) if link else found
+    except OSError:
+        return fingerprint_text(f"dangling {link}")
+    is_file = stat.S_ISREG(target.st_mode)
     return fingerprint_all((oct(target.st_mode), str(target.st_size) if is_file else "", link))

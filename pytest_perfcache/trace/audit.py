@@ -14,12 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.recorder import Recorder
 
-_WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_ACCESS: Final = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 _IMPORTLIB: Final = "<frozen importlib._bootstrap"
 _IMPORTING: Final = frozenset(("get_code", "_fill_cache", "_cache_bytecode", "set_data", "path_stats", "find_spec"))
 _HARNESS: Final = tuple(
@@ -83,7 +84,8 @@ class AuditObserver:
         name = _path(path)
         if name is None or name in self._importing or harness_asks(_DEPTH):
             return
-        if flags & _WRITING and not (flags & os.O_RDWR and not flags & (os.O_TRUNC | os.O_CREAT)):
+        reads = flags & _ACCESS != os.O_WRONLY and not flags & os.O_TRUNC
+        if not reads or (flags & os.O_CREAT and not os.path.exists(name)):
             self._inputs.wrote(name)
             return
         if not name.endswith(".pyc"):
@@ -106,7 +108,11 @@ class AuditObserver:
 
     def _database(self, path: object) -> None:
         name = _path(path)
-        if name is None or name in ("", ":memory:") or name.startswith("file:"):
+        if name is None:
+            return
+        if name.startswith("file:"):
+            name = unquote(urlsplit(name).path)
+        if name in ("", ":memory:"):
             return
         if os.path.exists(name):
             self._inputs.read_file(name)

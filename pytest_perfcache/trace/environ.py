@@ -23,19 +23,21 @@ class EnvironObserver:
         environ: Any = type(os.environ)
         getitem, iterate = environ.__getitem__, environ.__iter__
 
-        def traced_getitem(self: Any, key: str) -> str:
+        observed = (os.environ, getattr(os, "environb", None))
+
+        def traced_getitem(self: Any, key: Any) -> Any:
             try:
-                value: str = getitem(self, key)
+                value = getitem(self, key)
             except KeyError:
-                if self is os.environ:
+                if any(self is one for one in observed):
                     _note(inputs, key, None)
                 raise
-            if self is os.environ:
+            if any(self is one for one in observed):
                 _note(inputs, key, value)
             return value
 
         def traced_iter(self: Any) -> Iterator[str]:
-            if self is os.environ and not _harness(_getframe(1)):
+            if any(self is one for one in observed) and not _harness(_getframe(1)):
                 inputs.read_environment()
             found: Iterator[str] = iterate(self)
             return found
@@ -48,9 +50,12 @@ class EnvironObserver:
         self._undo.close()
 
 
-def _note(inputs: Inputs, key: object, value: str | None) -> None:
-    if isinstance(key, str) and key not in VOLATILE_VARIABLES and not _harness(_getframe(2)):
-        inputs.read_variable(key, value)
+def _note(inputs: Inputs, key: object, value: str | bytes | None) -> None:
+    if not isinstance(key, str | bytes) or _harness(_getframe(2)):
+        return
+    name = os.fsdecode(key)
+    if name not in VOLATILE_VARIABLES:
+        inputs.read_variable(name, None if value is None else os.fsdecode(value))
 
 
 def _harness(frame: Any) -> bool:

@@ -123,6 +123,7 @@ class ImportObserver:
             exec(code, namespace)
         finally:
             recorder.leave(module.unit)
+            recorder.loaded(namespace)
             self._modules.forget_closures()
 
     def _entered(self, path: str, code: CodeType, name: str, signature: Signature | None) -> Module:

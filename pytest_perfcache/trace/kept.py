@@ -14,12 +14,14 @@ what was kept:
 from __future__ import annotations
 
 import functools
+import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import islice
-from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FrameType, FunctionType
 from typing import Any, Final, TypeAlias
 
 from pytest_perfcache.trace.codes import Codes
@@ -28,7 +30,7 @@ from pytest_perfcache.trace.unit import Unit, mask_of
 
 _ACTIVATIONS: Final = 50
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
-_FIXED: Final = (FunctionType, BuiltinFunctionType, type, ModuleType, str, bytes, int, float, complex, tuple, frozenset)
+_FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
 _PLAIN: Final = (dict, list, set)
 _LOOKED_AT: Final = 1000
 """Elements of a container that are compared one by one."""
@@ -54,6 +56,8 @@ class Keeper:
     computed: list[Callable[[], object]] = field(default_factory=list)
     """Weak references to objects whose ``cached_property`` this function computed in the current unit."""
     is_property: bool = False
+    defaults: list[tuple[object, _Version | None]] = field(default_factory=list)
+    """Default values of its arguments that can be changed, with their state when a unit first came by."""
 
 
 class Kept:
@@ -76,6 +80,10 @@ class Kept:
     def add_property(self, number: int) -> None:
         """A ``functools.cached_property`` was put around the function."""
         self._keeper(number).is_property = True
+
+    def add_defaults(self, number: int, defaults: Iterable[object]) -> None:
+        """The function has default values that can be changed."""
+        self._keeper(number).defaults = [(value, None) for value in defaults]
 
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own."""
@@ -128,15 +136,13 @@ class Kept:
 
     def _look(self, keeper: Keeper, frame: FrameType, unit: Unit) -> None:
         code = frame.f_code
+        if keeper.defaults and keeper.activations == 1:
+            keeper.defaults = [(value, _version(value)) for value, _ in keeper.defaults]
         if keeper.globals and keeper.namespace is None:
             keeper.namespace = frame.f_globals
-            keeper.versions = {name: _version(frame.f_globals.get(name)) for name in self._changeable(keeper)}
+            keeper.versions = {name: _version(_find(frame.f_globals, name)) for name in keeper.globals}
         for holder in code.co_varnames[:1] if keeper.is_property else keeper.holders:
             self._meet(keeper, frame.f_locals.get(holder), unit)
-
-    def _changeable(self, keeper: Keeper) -> Iterable[str]:
-        namespace = keeper.namespace or {}
-        return (name for name in keeper.globals if name not in namespace or _changeable(namespace[name]))
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
@@ -173,9 +179,12 @@ class Kept:
     def _leave_behind(self, keeper: Keeper) -> None:
         """Find out whether the unit that ends left something that a later one can find by name."""
         keeper.activations = 0
+        if any(before is not None and not _same(before, _version(value)) for value, before in keeper.defaults):
+            self._activate(keeper, {keeper.name})
         if keeper.namespace is not None:
-            now = {name: _version(keeper.namespace.get(name)) for name in keeper.versions}
-            self._activate(keeper, {name for name, version in now.items() if not _same(version, keeper.versions[name])})
+            now = {name: _version(_find(keeper.namespace, name)) for name in keeper.versions}
+            changed = {name for name, version in now.items() if not _same(version, keeper.versions[name])}
+            self._activate(keeper, {part for name in changed for part in name.split(".")})
             keeper.namespace = None
             keeper.versions = {}
         if keeper.computed:
@@ -193,8 +202,27 @@ class Kept:
         return mask_of(number for name in keeper.named for number in self._codes.mentions.get(name, ()))
 
 
-def _changeable(value: object) -> bool:
-    return not isinstance(value, _FIXED)
+def _find(namespace: Mapping[str, object], dotted: str) -> object:
+    """The value of a dotted name, found in modules, classes and instances without running code of their own."""
+    first, *rest = dotted.split(".")
+    value = namespace.get(first)
+    for name in rest:
+        value = _attributes(value).get(name)
+    return value
+
+
+def _attributes(value: object) -> Mapping[str, object]:
+    """What ``vars()`` would give, or nothing."""
+    if isinstance(value, type) and issubclass(type(value), type):
+        return type.__getattribute__(value, "__dict__")
+    if issubclass(type(value), threading.local):
+        found: dict[str, object] = vars(value)
+        return found
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if type(found) is dict else {}
 
 
 def _version(value: object) -> _Version:
@@ -209,16 +237,16 @@ def _version(value: object) -> _Version:
 
 def _contents(value: object) -> list[object]:
     kind = type(value)
+    if issubclass(kind, _FIXED):
+        return []
     if issubclass(kind, dict):
         return list(islice(dict.values(value), _LOOKED_AT))  # type: ignore[arg-type]
     for container in (list, set, deque):
         if issubclass(kind, container):
             return list(islice(container.__iter__(value), _LOOKED_AT))  # type: ignore[arg-type]
-    try:
-        attributes = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return []
-    return list(islice(attributes.values(), _LOOKED_AT)) if type(attributes) is dict else []
+    if type(value) is ContextVar:
+        return [value.get(None)]
+    return list(islice(_attributes(value).values(), _LOOKED_AT))
 
 
 def _same(one: _Version, other: _Version) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType
 
@@ -13,6 +13,8 @@ from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.kept import Kept
 from pytest_perfcache.trace.modules import Modules
 from pytest_perfcache.trace.unit import Unit, mask_of
+
+_WRAPPERS = (staticmethod, classmethod)
 
 
 class Recorder:
@@ -94,6 +96,23 @@ class Recorder:
             self.kept.add_property(number)
         else:
             self.kept.add_cache(number, around)
+
+    def loaded(self, namespace: Mapping[str, object]) -> None:
+        """A module was imported: watch its functions that have changeable default values."""
+        for value in list(namespace.values()):
+            members = list(vars(value).values()) if isinstance(value, type) else [value]
+            for member in members:
+                function = getattr(member, "__func__", member) if isinstance(member, _WRAPPERS) else member
+                if type(function) is FunctionType:
+                    self._watch_defaults(function)
+
+    def _watch_defaults(self, function: FunctionType) -> None:
+        values = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        changeable = [value for value in values if isinstance(value, dict | list | set)]
+        if changeable:
+            number = self.calls.watch(function)
+            if number is not None:
+                self.kept.add_defaults(number, changeable)
 
     def _at_work(self) -> list[Unit]:
         """The current unit, and those of the open scopes."""

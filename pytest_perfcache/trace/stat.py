@@ -18,20 +18,38 @@ class StatObserver:
         """``guarded`` calls what it is given unless this thread is observing already."""
         self._undo = ExitStack()
         for name in ("stat", "lstat", "access", "readlink"):
-            self._patch(name, inputs, guarded)
+            self._patch(name, inputs.looked_at, guarded)
+        self._patch("open", inputs.read_file, guarded, only_relative=True)
 
     def close(self) -> None:
         self._undo.close()
 
-    def _patch(self, name: str, inputs: Inputs, guarded: Callable[[Callable[[], None]], None]) -> None:
+    def _patch(
+        self,
+        name: str,
+        note: Callable[[str], None],
+        guarded: Callable[[Callable[[], None]], None],
+        *,
+        only_relative: bool = False,
+    ) -> None:
+        """``only_relative``: note only paths relative to an open directory, which no audit event tells."""
         original = getattr(os, name)
 
-        def looked_at(path: Any, *args: Any, **kwargs: Any) -> Any:
-            if not isinstance(path, int) and not harness_asks(2):
-                guarded(lambda: inputs.looked_at(os.fsdecode(path)))
+        def looked_at(path: Any, *args: Any, dir_fd: int | None = None, **kwargs: Any) -> Any:
+            if dir_fd is not None:
+                kwargs["dir_fd"] = dir_fd
+            if not isinstance(path, int) and (dir_fd is not None or not only_relative) and not harness_asks(2):
+                guarded(lambda: note(_full(os.fsdecode(path), dir_fd)))
             return original(path, *args, **kwargs)
 
         looked_at.__name__ = name
         looked_at.__doc__ = original.__doc__
         setattr(os, name, looked_at)
         self._undo.callback(setattr, os, name, original)
+
+
+def _full(path: str, directory: int | None) -> str:
+    """The path as seen from an open directory, where one is given and the system tells its name."""
+    if directory is None:
+        return path
+    return os.path.join(os.path.realpath(f"/proc/self/fd/{directory}"), path)

@@ -16,20 +16,24 @@ from typing import Final, NamedTuple
 _MUTATORS: Final = frozenset(
     """
     __setitem__ add append appendleft clear discard extend extendleft insert pop popitem popleft put register
-    remove setdefault update
+    remove set setdefault update
     """.split()
 )
+_SUBSCRIPTS: Final = frozenset(("STORE_SUBSCR", "DELETE_SUBSCR"))
 _GUARDS: Final = frozenset(("AttributeError", "KeyError", "hasattr", "getattr"))
 _CALLS: Final = ("PRECALL", "CALL", "PUSH_NULL")
-_BUILDERS: Final = frozenset(
-    ("__init__", "__new__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__")
-)
+_BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__"))
 _BUILTINS: Final = frozenset(vars(builtins))
 _CONDITIONS: Final = ("POP_JUMP", "JUMP_IF", "IS_OP", "COPY", "STORE_FAST", "TO_BOOL", "LOAD_CONST", "CONTAINS_OP")
 
 
 class Stateful(NamedTuple):
-    """Where a function may keep something: globals of its module, and attributes of its arguments, by name."""
+    """Where a function may keep something.
+
+    ``globals``: dotted names of its module that it assigns or changes, such as ``CACHE`` or ``settings.cache``;
+    ``holders``: local names of what was there before it ran and of which it changes something: arguments with a lazy
+    attribute, variables of the function around it.
+    """
 
     globals: tuple[str, ...]
     holders: tuple[str, ...]
@@ -41,16 +45,12 @@ class _Instruction(NamedTuple):
 
 
 def stateful(code: CodeType) -> Stateful | None:
-    """What this function may keep for later calls; None where it keeps nothing.
-
-    * globals that it assigns, or whose elements or contents it may change;
-    * attributes that it both tests and assigns outside a constructor: the lazy attribute.
-    """
+    """What this function may keep for later calls; None where it keeps nothing."""
     instructions = list(_instructions(code))
     names = {instruction.name for instruction in instructions}
     kept = tuple(sorted(set(_kept_globals(code, instructions, names))))
-    lazy = tuple(sorted(_lazy_holders(code, instructions))) if "STORE_ATTR" in names else ()
-    return Stateful(kept, lazy) if kept or lazy else None
+    holders = tuple(sorted({*_lazy_holders(code, instructions), *_kept_variables(code, instructions, names)}))
+    return Stateful(kept, holders) if kept or holders else None
 
 
 def may_be_stateful(code: CodeType) -> bool:
@@ -60,33 +60,60 @@ def may_be_stateful(code: CodeType) -> bool:
 
 
 _STORES: Final = tuple(
-    opcode.opmap[name] for name in ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR")
+    opcode.opmap[name]
+    for name in ("STORE_DEREF", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR")
 )
 
 
 def _kept_globals(code: CodeType, instructions: list[_Instruction], names: set[str]) -> Iterator[str]:
     """Globals assigned, or at the head of ``G.a.b = ...``, ``G.a[key] = ...`` and ``G.a.append(...)``."""
-    subscripts = bool(names & {"STORE_SUBSCR", "DELETE_SUBSCR"})
+    subscripts = bool(names & _SUBSCRIPTS)
     for at, instruction in enumerate(instructions):
         if instruction.name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
             yield code.co_names[instruction.argument]
         elif instruction.name == "LOAD_GLOBAL":
             name = code.co_names[instruction.argument >> 1]
-            if name not in _BUILTINS and _changes(code, instructions[at + 1 :], subscripts=subscripts):
-                yield name
+            chain = _changed(code, instructions[at + 1 :], subscripts=subscripts)
+            if name not in _BUILTINS and chain is not None:
+                yield ".".join((name, *chain))
 
 
-def _changes(code: CodeType, following: list[_Instruction], *, subscripts: bool) -> bool:
-    """Whether what was just loaded is changed by the instructions that follow, as far as can be told."""
+def _kept_variables(code: CodeType, instructions: list[_Instruction], names: set[str]) -> Iterator[str]:
+    """Variables of the function around this one that it assigns, or whose value it changes."""
+    if not code.co_freevars:
+        return
+    subscripts = bool(names & _SUBSCRIPTS)
+    variables = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
+    outer = frozenset(code.co_freevars)
+    for at, instruction in enumerate(instructions):
+        if instruction.name not in ("STORE_DEREF", "LOAD_DEREF"):
+            continue
+        name = _variable(code, instruction.argument, variables)
+        stored = instruction.name == "STORE_DEREF"
+        if name in outer and (stored or _changed(code, instructions[at + 1 :], subscripts=subscripts) is not None):
+            yield name
+
+
+def _variable(code: CodeType, argument: int, variables: tuple[str, ...]) -> str:
+    """The name behind the argument of LOAD_DEREF: cells that are arguments too are counted once (3.11 and later)."""
+    merged = [name for name in code.co_cellvars if name in code.co_varnames]
+    order = [*code.co_varnames, *(name for name in code.co_cellvars if name not in merged), *code.co_freevars]
+    return order[argument] if argument < len(order) else variables[-1]
+
+
+def _changed(code: CodeType, following: list[_Instruction], *, subscripts: bool) -> list[str] | None:
+    """The attributes that lead from what was just loaded to what is changed there; None where nothing is."""
+    chain: list[str] = []
     for instruction in following:
         if instruction.name == "STORE_ATTR":
-            return True
+            return chain
         if instruction.name not in ("LOAD_ATTR", "LOAD_METHOD"):
-            return subscripts and not instruction.name.startswith(_CALLS)
+            return chain if subscripts and not instruction.name.startswith(_CALLS) else None
         attribute = code.co_names[_attribute(instruction)]
         if instruction.name == "LOAD_METHOD" or (_ATTRIBUTE_SHIFT and instruction.argument & 1):
-            return attribute in _MUTATORS
-    return False
+            return chain if attribute in _MUTATORS else None
+        chain.append(attribute)
+    return None
 
 
 def _attribute(instruction: _Instruction) -> int:
