@@ -159,7 +159,7 @@ class RecordingPlugin:
         path = self._tracing.places.relative(str(item.path))
         for directory in PurePosixPath(path).parents:
             for name in ("conftest.py", "__init__.py"):
-                self._tracing.inputs.depend_on_file(current.unit, str(directory / name))
+                self._tracing.inputs.depend_on_absence(current.unit, str(directory / name))
         if not path.endswith(".py"):
             self._tracing.inputs.depend_on_file(current.unit, path)
         touched = self._tracing.modules.touched(units, [*self._roots(path)])

@@ -110,11 +110,13 @@ class AuditObserver:
         name = _path(path)
         if name is None:
             return
+        creates = True
         if name.startswith("file:"):
-            name = unquote(urlsplit(name).path)
+            uri = urlsplit(name)
+            name, creates = unquote(uri.path), "mode=r" not in uri.query or "mode=rwc" in uri.query
         if name in ("", ":memory:"):
             return
-        if os.path.exists(name):
+        if os.path.exists(name) or not creates:
             self._inputs.read_file(name)
         else:
             self._inputs.wrote(name)

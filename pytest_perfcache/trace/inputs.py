@@ -69,6 +69,11 @@ class Inputs:
             self._first_look(key, name)
         unit.inputs.add(key)
 
+    def depend_on_absence(self, unit: Unit, name: str) -> None:
+        """``unit`` would change if this file, relative to the root, appeared."""
+        if f"{Kind.FILE}:{name}" in self._signatures or not os.path.exists(self._places.root / name):
+            self.depend_on_file(unit, name)
+
     def wrote(self, path: str) -> None:
         """A file was opened for writing, created or moved to: what it holds from now on is no input."""
         self._written.setdefault(os.path.abspath(path), self._recorder.current)

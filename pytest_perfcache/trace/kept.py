@@ -32,6 +32,8 @@ _ACTIVATIONS: Final = 50
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
 _FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
 _PLAIN: Final = (dict, list, set)
+_LOOKED_INTO: Final = 100
+"""Containers in a container that are looked into."""
 _LOOKED_AT: Final = 1000
 """Elements of a container that are compared one by one."""
 _Version: TypeAlias = tuple[object, int, int]
@@ -214,7 +216,8 @@ def _find(namespace: Mapping[str, object], dotted: str) -> object:
 def _attributes(value: object) -> Mapping[str, object]:
     """What ``vars()`` would give, or nothing."""
     if isinstance(value, type) and issubclass(type(value), type):
-        return type.__getattribute__(value, "__dict__")
+        members: Mapping[str, object] = type.__getattribute__(value, "__dict__")
+        return members
     if issubclass(type(value), threading.local):
         found: dict[str, object] = vars(value)
         return found
@@ -226,13 +229,15 @@ def _attributes(value: object) -> Mapping[str, object]:
 
 
 def _version(value: object) -> _Version:
-    """Differs once a value is replaced, or what it holds directly, or the size of what that holds.
+    """Differs once a value is replaced, or what it holds, or what that holds.
 
     Never runs code of the value's own: it may be a proxy that answers for something else.
     """
     held = _contents(value)
-    inner = sum(len(element) for element in held if isinstance(element, dict | list | set) and type(element) in _PLAIN)
-    return value, len(held) + inner, hash(tuple(map(id, held)))
+    inner = [
+        element for container in held[:_LOOKED_INTO] if type(container) in _PLAIN for element in _contents(container)
+    ]
+    return value, len(held) + len(inner), hash((tuple(map(id, held)), tuple(map(id, inner))))
 
 
 def _contents(value: object) -> list[object]:

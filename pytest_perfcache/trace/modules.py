@@ -89,8 +89,17 @@ class Modules:
         if not isinstance(file, str):
             return None
         if file not in self._paths:
-            self._paths[file] = self.places.relative(file) if self.places.is_project(file) else None
+            self._paths[file] = self._project_path(file)
         return self._paths[file]
+
+    def _project_path(self, file: str) -> str | None:
+        """The path from the root; that of the archive for a module that lies in one."""
+        if not self.places.is_project(file):
+            return None
+        path = Path(file)
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        return self.places.relative(str(path) if path.is_file() else file)
 
     def touched(self, units: Iterable[Unit], paths: Iterable[str]) -> Touched:
         """What a test depends on that consists of these units and starts from these modules."""
