@@ -1,0 +1,77 @@
+"""The value of a test now: quick results first, then what would end last.
+
+The makespan can not be less than the sum over the workers, the longest test, and the heaviest chain of
+tests that need one resource. What is *critical* starts at once; the shortest tests fill the first tenth;
+then comes the longest processing time first (R. L. Graham, 1969), a chain counting as one test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_perfcache.schedule.jobs import Job, Order
+from pytest_perfcache.schedule.lanes import Lane, Pending
+from pytest_perfcache.schedule.order import Rank, delay_weight
+
+SHORTEST_QUANTUM: Final = 0.005
+LONGEST_QUANTUM: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """What was projected at `seen`: start and end of the run, and how much to commit ahead, in seconds."""
+
+    started: float
+    seen: float
+    end: float
+    quantum: float
+    pending: int
+    quick: bool = False
+
+    def is_stale(self, now: float, pending: int) -> bool:
+        """Whether the pending tests or the time left have changed by some percent."""
+        return (
+            abs(self.pending - pending) * 50 > self.pending or (now - self.seen) * 50 > self.end - self.seen
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The constants of the policy, each a share between 0 and 1."""
+
+    critical: float = 0.7
+    quick: float = 0.1
+    committed: float = 0.02
+
+    def look(
+        self, pending: Pending, running: Sequence[float], workers: int, now: float, started: float
+    ) -> Horizon:
+        """Project the end from what is pending and the seconds that each worker still runs."""
+        longest = max((lane.last.seconds for lane in pending.lanes), default=0.0)
+        chain = max((pending.chain(lane) for lane in pending.lanes), default=0.0)
+        share = (pending.total + sum(running)) / workers
+        ahead = max(share, longest, chain, max(running, default=0.0))
+        quantum = min(max(self.committed * ahead, SHORTEST_QUANTUM), LONGEST_QUANTUM)
+        return Horizon(started=started, seen=now, end=now + ahead, quantum=quantum, pending=len(pending))
+
+    def offer(
+        self, lane: Lane, pending: Pending, horizon: Horizon, now: float, owners: int
+    ) -> tuple[Job, tuple[float, ...]]:
+        """The job a lane offers to a worker that is not at its home, and its value: the greatest wins."""
+        if pending.order is not Order.AUTO:
+            key, arrival = lane.place
+            return lane.first, (*(-part for part in key), -float(arrival))
+        job = lane.last if not (lane.key.home or lane.key.group) else lane.first
+        weight = max(job.seconds, pending.chain(lane))
+        if lane.key.home:
+            weight = max(weight, lane.setup + lane.total / (owners + 1))
+        if lane.key.rank is Rank.FAILED:
+            return lane.first, (4.0, -delay_weight(lane.first))
+        if weight >= self.critical * (horizon.end - now) and not lane.key.home:
+            return job, (3.0, weight)
+        if now - horizon.started < self.quick * (horizon.end - horizon.started):
+            urgent = 2.0 if lane.key.rank is Rank.SUSPECT else 1.0
+            return lane.first, (urgent, -delay_weight(lane.first) - lane.setup)
+        return job, (0.0, weight)
