@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.schedule.assignment import Assignment
 from pytest_perfcache.schedule.jobs import SESSION, Claim, Job, Order
-from pytest_perfcache.schedule.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_perfcache.schedule.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Suite:
         alone = sum(self.truth[job.key] for job in self.jobs if job.alone)
         setups = {setup.scope: setup.seconds for job in self.jobs for setup in job.setups}
         spread = alone + (sum(self.truth.values()) + sum(setups.values()) - alone) / workers
-        return max(spread, *self.truth.values(), *loads.values(), *groups.values())
+        longest = max(self.truth[job.key] + sum(setup.seconds for setup in job.setups) for job in self.jobs)
+        return max(spread, longest, *loads.values(), *groups.values())
 
 
 @dataclass(frozen=True, slots=True)

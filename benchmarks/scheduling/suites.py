@@ -59,7 +59,7 @@ def resource_heavy(random: Random, workers: int) -> list[Job]:
 
 def modules(random: Random, workers: int) -> list[Job]:
     """Modules whose shared fixture costs as much as some of their tests."""
-    jobs = []
+    jobs: list[Job] = []
     for module in range(6 * workers):
         scope = f"test_{module}.py"
         setup = (Setup(scope, random.choice((0.0, 0.05, 0.5))),)
@@ -71,7 +71,7 @@ def modules(random: Random, workers: int) -> list[Job]:
 
 def equal(random: Random, workers: int) -> list[Job]:
     """Tests that nothing is known about: all estimates are the same."""
-    return [_job(index, 0.1) for index in range(40 * workers)]
+    return [_job(index, 0.1) for index in range(random.randrange(38, 42) * workers)]
 
 
 SHAPES: Final[Mapping[str, Shape]] = {

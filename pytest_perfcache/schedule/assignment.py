@@ -9,15 +9,17 @@ committed ahead; the committed work is a small part of what remains, so a wrong 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.schedule.jobs import SESSION, Job, Order
 from pytest_perfcache.schedule.lanes import Lane, Pending, home_of
 from pytest_perfcache.schedule.policy import Horizon, Policy
 from pytest_perfcache.schedule.resources import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 Pause = None
 """The follower that runs nothing and keeps no fixture but those of the session."""
@@ -170,7 +172,7 @@ class Assignment:
         for worker in self._open():
             self._top_up(worker, now)
             self._follow(worker, now)
-        self._settle(now)
+        self._settle()
         names = [name for name in self._workers if name in self._sends or name in self._shutdowns]
         return [Send(name, tuple(self._sends.get(name, ())), name in self._shutdowns) for name in names]
 
@@ -232,7 +234,7 @@ class Assignment:
         elif len(self._open()) > 1:
             self._shut_down(worker)
 
-    def _settle(self, now: float) -> None:
+    def _settle(self) -> None:
         """Leave no state in which nobody runs and something waits."""
         idle = [worker for worker in self._open() if not worker.jobs]
         if not self.pending or len(idle) < len(self._workers) or not idle:

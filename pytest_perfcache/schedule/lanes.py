@@ -5,13 +5,16 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.schedule.jobs import SESSION, Claim, Job, Order
 from pytest_perfcache.schedule.order import Rank, rank, sort_key
-from pytest_perfcache.schedule.resources import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_perfcache.schedule.resources import Ledger
 
 STICKY_SECONDS: Final = 0.02
 """A shared set-up cheaper than this is repeated rather than respected."""
@@ -104,6 +107,11 @@ class Pending:
 
     def __iter__(self) -> Iterator[Job]:
         return (job for lane in self._lanes.values() for job in lane)
+
+    @property
+    def ever(self) -> int:
+        """How many jobs there have been."""
+        return len(self._arrivals)
 
     @property
     def lanes(self) -> Iterable[Lane]:

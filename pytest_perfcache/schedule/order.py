@@ -7,11 +7,13 @@ times is least when jobs are sorted by weight over duration. Weight here is the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.schedule.jobs import SESSION, Job, Order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 SHORTEST: Final = 1e-4
 """Seconds below which durations are not told apart."""

@@ -7,13 +7,16 @@ then comes the longest processing time first (R. L. Graham, 1969), a chain count
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.schedule.jobs import Job, Order
-from pytest_perfcache.schedule.lanes import Lane, Pending
 from pytest_perfcache.schedule.order import Rank, delay_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_perfcache.schedule.lanes import Lane, Pending
 
 SHORTEST_QUANTUM: Final = 0.005
 LONGEST_QUANTUM: Final = 0.2
@@ -28,7 +31,6 @@ class Horizon:
     end: float
     quantum: float
     pending: int
-    quick: bool = False
 
     def is_stale(self, now: float, pending: int) -> bool:
         """Whether the pending tests or the time left have changed by some percent."""
@@ -39,10 +41,16 @@ class Horizon:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The constants of the policy, each a share between 0 and 1."""
+    """The constants of the policy, each a share between 0 and 1.
 
-    critical: float = 0.7
-    quick: float = 0.1
+    `critical`: of the time left, from where on a test or chain starts at once; `quick`: of the run, for the
+    shortest tests; `filler`: of the tests, kept back from that to fill the end; `committed`: of the time
+    left, that a worker is given ahead.
+    """
+
+    critical: float = 0.85
+    quick: float = 0.13
+    filler: float = 0.45
     committed: float = 0.02
 
     def look(
@@ -71,7 +79,8 @@ class Policy:
             return lane.first, (4.0, -delay_weight(lane.first))
         if weight >= self.critical * (horizon.end - now) and not lane.key.home:
             return job, (3.0, weight)
-        if now - horizon.started < self.quick * (horizon.end - horizon.started):
+        early = now - horizon.started < self.quick * (horizon.end - horizon.started)
+        if early and len(pending) > self.filler * pending.ever:
             urgent = 2.0 if lane.key.rank is Rank.SUSPECT else 1.0
             return lane.first, (urgent, -delay_weight(lane.first) - lane.setup)
         return job, (0.0, weight)

@@ -7,11 +7,13 @@ both only read, or when both take a counted part and the parts fit into the capa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pytest_perfcache.schedule.jobs import Claim, Job
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_perfcache.schedule.jobs import Claim, Job
 
 DEFAULT_CAPACITY: Final = 1
 
