@@ -1,0 +1,335 @@
+"""Runs with real workers: what the simulator claims also holds over execnet."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+STAMPED: Final = """
+import os, pytest, time, contextlib
+import sys
+sys.dont_write_bytecode = True
+
+def stamp(kind, name):
+    line = f"{kind} {name} {time.monotonic()} {os.getpid()}\\n"
+    with open(os.environ["STAMPS"], "a", buffering=1) as file:
+        file.write(line)
+
+@contextlib.contextmanager
+def stamped(name, seconds=0.01):
+    stamp("start", name)
+    time.sleep(seconds)
+    try:
+        yield
+    finally:
+        stamp("end", name)
+"""
+
+
+@dataclass(frozen=True)
+class Span:
+    """What was going on, from when to when, in which process."""
+
+    name: str
+    start: float
+    end: float
+    pid: int
+
+
+class Project:
+    """A directory of tests that write down when they run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stamps = path / "stamps.txt"
+        (path / "stamped.py").write_text(STAMPED)
+        (path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).write_text("import os, pytest, time\nfrom stamped import stamp, stamped\n" + text)
+
+    def run(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        self.stamps.write_text("")
+        command = [sys.executable, "-m", "pytest", "-p", "tests.schedule.wired", "-p", "no:perfcache"]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        return subprocess.run(
+            [*command, "-p", "no:cacheprovider", "-v", *args],
+            cwd=self.path,
+            env={**inherited, "PYTHONPATH": str(ROOT), "STAMPS": str(self.stamps), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def spans(self) -> list[Span]:
+        """What ended, in the order of starts."""
+        open_: dict[tuple[str, str], float] = {}
+        spans = []
+        for line in self.stamps.read_text().splitlines():
+            kind, name, moment, pid = line.split()
+            if kind == "start":
+                open_[name, pid] = float(moment)
+            else:
+                spans.append(Span(name, open_.pop((name, pid)), float(moment), int(pid)))
+        return sorted(spans, key=lambda span: span.start)
+
+    def started(self) -> list[str]:
+        return [line.split()[1] for line in self.stamps.read_text().splitlines() if line.startswith("start")]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def most_at_once(spans: list[Span]) -> int:
+    """The largest number of spans that lie over one moment."""
+    edges = sorted([(span.start, 1) for span in spans] + [(span.end, -1) for span in spans])
+    now = most = 0
+    for _, change in edges:
+        now += change
+        most = max(most, now)
+    return most
+
+
+def outcomes(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """The counts of the last line."""
+    words = run.stdout.strip().splitlines()[-1].replace(",", "").split()
+    kinds = {"passed", "failed", "error", "errors", "skipped"}
+    return {word: int(words[index - 1]) for index, word in enumerate(words) if word in kinds}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_every_test_runs_once_with_any_number_of_workers(project: Project, workers: int) -> None:
+    project.write(
+        "test_many.py",
+        "@pytest.mark.parametrize('i', range(60))\ndef test_it(i):\n    with stamped(i, 0.001): pass\n",
+    )
+    run = project.run("-n", str(workers))
+    assert outcomes(run) == {"passed": 60}, run.stdout + run.stderr
+    assert run.returncode == 0
+    assert Counter(project.started()) == Counter(str(i) for i in range(60))
+
+
+def test_exclusive_resources_never_overlap_and_capacities_hold(project: Project) -> None:
+    project.write(
+        "test_marks.py",
+        """
+@pytest.mark.resource("db")
+@pytest.mark.parametrize("i", range(8))
+def test_db(i):
+    with stamped("db", 0.02): pass
+
+@pytest.mark.resource("gpu", amount=1)
+@pytest.mark.parametrize("i", range(12))
+def test_gpu(i):
+    with stamped("gpu", 0.02): pass
+
+@pytest.mark.resource("files", shared=True)
+@pytest.mark.parametrize("i", range(6))
+def test_reads(i):
+    with stamped("reads", 0.02): pass
+
+@pytest.mark.resource("files")
+@pytest.mark.parametrize("i", range(3))
+def test_writes(i):
+    with stamped("writes", 0.02): pass
+
+@pytest.mark.serial
+@pytest.mark.parametrize("i", range(3))
+def test_serial(i):
+    with stamped("serial", 0.02): pass
+
+@pytest.mark.parametrize("i", range(10))
+def test_free(i):
+    with stamped("free", 0.02): pass
+""",
+    )
+    run = project.run("-n", "4", PERFCACHE_TEST_CAPACITIES="gpu=2")
+    assert outcomes(run) == {"passed": 42}, run.stdout + run.stderr
+    spans = project.spans()
+    named: defaultdict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        named[span.name].append(span)
+    assert most_at_once(named["db"]) == 1
+    assert most_at_once(named["gpu"]) <= 2
+    assert most_at_once(named["writes"]) == 1
+    for writer in named["writes"]:
+        assert most_at_once([writer, *named["reads"]]) <= max(1, most_at_once(named["reads"]))
+        assert not [read for read in named["reads"] if read.start < writer.end and writer.start < read.end]
+    for serial in named["serial"]:
+        assert not [s for s in spans if s is not serial and s.start < serial.end and serial.start < s.end]
+    assert most_at_once(spans) > 1
+
+
+def test_a_resource_of_a_module_fixture_is_held_until_the_fixture_is_torn_down(project: Project) -> None:
+    body = """
+from pytest_perfcache.schedule.meta import claims
+
+@pytest.fixture(scope="module")
+@claims("server")
+def server():
+    with stamped("server", 0.02):
+        yield
+
+@pytest.mark.parametrize("i", range(5))
+def test_with_server(server, i):
+    time.sleep(0.005)
+
+@pytest.mark.parametrize("i", range(5))
+def test_without(i):
+    time.sleep(0.005)
+"""
+    for name in "abc":
+        project.write(f"test_{name}.py", body)
+    run = project.run("-n", "4")
+    assert outcomes(run) == {"passed": 30}, run.stdout + run.stderr
+    assert most_at_once(project.spans()) == 1
+
+
+def test_tests_of_one_group_run_in_one_process(project: Project) -> None:
+    project.write(
+        "test_group.py",
+        """
+@pytest.mark.xdist_group("one")
+@pytest.mark.parametrize("i", range(10))
+def test_grouped(i):
+    with stamped("grouped", 0.01): pass
+
+@pytest.mark.parametrize("i", range(20))
+def test_free(i):
+    with stamped("free", 0.01): pass
+""",
+    )
+    run = project.run("-n", "3")
+    assert outcomes(run) == {"passed": 30}, run.stdout + run.stderr
+    assert len({span.pid for span in project.spans() if span.name == "grouped"}) == 1
+    assert len({span.pid for span in project.spans()}) > 1
+
+
+def test_after_the_first_failure_no_test_starts(project: Project) -> None:
+    project.write(
+        "test_stop.py",
+        """
+def test_fails():
+    time.sleep(0.3)
+    stamp("start", "failure")
+    assert False
+
+@pytest.mark.parametrize("i", range(400))
+def test_slow(i):
+    stamp("start", "slow")
+    time.sleep(0.9 if i < 4 else 0.1)
+""",
+    )
+    estimates = {"test_stop.py::test_fails": 2.0}
+    estimates |= {f"test_stop.py::test_slow[{i}]": 1.0 if i < 4 else 0.1 for i in range(400)}
+    (project.path / "estimates.json").write_text(json.dumps(estimates))
+    run = project.run("-n", "4", "-x", PERFCACHE_TEST_ORDER="longest")
+    assert outcomes(run)["failed"] == 1, run.stdout + run.stderr
+    started = project.started()
+    assert started[started.index("failure") :] == ["failure"]
+    assert started.count("slow") == 3
+
+
+@pytest.mark.parametrize("dist", ["load", "worksteal"])
+def test_a_crash_is_blamed_on_the_test_that_ran_and_the_rest_still_runs(project: Project, dist: str) -> None:
+    project.write(
+        "test_crash.py",
+        """
+def test_dies():
+    stamp("start", "dies")
+    os._exit(3)
+
+@pytest.mark.resource("db")
+@pytest.mark.parametrize("i", range(20))
+def test_lives(i):
+    with stamped(f"lives{i}", 0.005): pass
+
+@pytest.mark.parametrize("i", range(20))
+def test_free(i):
+    with stamped(f"free{i}", 0.005): pass
+""",
+    )
+    run = project.run("-n", "2", "--dist", dist)
+    assert outcomes(run) == {"failed": 1, "passed": 40}, run.stdout + run.stderr
+    assert "crashed while running 'test_crash.py::test_dies'" in run.stdout
+    assert set(Counter(project.started()).values()) == {1}
+
+
+def test_a_crash_of_every_worker_is_survived(project: Project) -> None:
+    project.write(
+        "test_crashes.py",
+        """
+@pytest.mark.parametrize("i", range(12))
+def test_it(i):
+    if i % 4 == 0:
+        os._exit(3)
+    time.sleep(0.005)
+""",
+    )
+    run = project.run("-n", "2")
+    assert outcomes(run) == {"failed": 3, "passed": 9}, run.stdout + run.stderr
+
+
+def test_workers_may_collect_in_different_orders(project: Project) -> None:
+    (project.path / "conftest.py").write_text(
+        "import os\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    if os.environ.get('PYTEST_XDIST_WORKER') == 'gw1':\n"
+        "        items.reverse()\n"
+    )
+    project.write(
+        "test_order.py",
+        "@pytest.mark.parametrize('i', range(40))\ndef test_it(i):\n    with stamped(i, 0.005): pass\n",
+    )
+    run = project.run("-n", "2")
+    assert outcomes(run) == {"passed": 40}, run.stdout + run.stderr
+    assert Counter(project.started()) == Counter(str(i) for i in range(40))
+
+
+def test_a_module_fixture_is_not_left_alive_over_a_pause(project: Project) -> None:
+    project.write(
+        "test_fixture.py",
+        """
+@pytest.fixture(scope="module")
+def module():
+    yield stamp("start", "module")
+    stamp("end", "module")
+
+@pytest.fixture(scope="session")
+def session():
+    yield stamp("start", "session")
+    stamp("end", "session")
+
+@pytest.mark.parametrize("i", range(6))
+def test_it(module, session, i):
+    time.sleep(0.03)
+""",
+    )
+    run = project.run("-n", "1")
+    assert outcomes(run) == {"passed": 6}, run.stdout + run.stderr
+    names = [span.name for span in project.spans()]
+    assert names.count("session") == 1
+    assert names.count("module") == project.started().count("module")
+
+
+def test_a_request_beyond_the_capacity_names_the_test(project: Project) -> None:
+    project.write(
+        "test_excess.py",
+        "@pytest.mark.resource('gpu', amount=3)\ndef test_greedy():\n    pass\n",
+    )
+    run = project.run("-n", "2", PERFCACHE_TEST_CAPACITIES="gpu=2")
+    assert run.returncode != 0
+    assert "test_excess.py::test_greedy asks for 3 of 'gpu', there are 2" in run.stdout + run.stderr
