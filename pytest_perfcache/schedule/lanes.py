@@ -61,8 +61,9 @@ class Lane:
 
     @property
     def last(self) -> Job:
-        """What the order asks for last: the longest, in `Order.AUTO`."""
-        return self._entries[-1][1]
+        """What the order asks for last, the longest in `Order.AUTO`; of equals the first that arrived."""
+        key, _ = self._entries[-1][0]
+        return self._entries[bisect_left(self._entries, (key, -1), key=_place_of)][1]
 
     def largest_within(self, seconds: float) -> Job:
         """The longest job of at most so many seconds, else the shortest (lanes sorted by duration)."""

@@ -15,6 +15,9 @@ VERSION: Final = 1
 UNMARKED: Final = "tests not marked parallel_safe"
 """The resource of `perfcache_parallel = marked`: what is not marked runs one at a time."""
 
+UNKNOWN_SETUP: Final = 0.05
+"""Seconds a shared fixture is taken to cost before it was measured: enough to keep its tests together."""
+
 CLAIMS_ATTRIBUTE: Final = "__perfcache_claims__"
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
@@ -114,17 +117,18 @@ def job_of(
     seconds: float,
     *,
     setup_seconds: Mapping[tuple[str, str], float] | None = None,
+    unknown_setup: float = UNKNOWN_SETUP,
     only_marked: bool = False,
 ) -> Job:
     """A job with what the test declares; what is known of its past is for the caller to add.
 
-    `setup_seconds` holds measured set-up costs by (fixture, scope); `only_marked` is
-    `perfcache_parallel = marked`.
+    `setup_seconds` holds measured set-up costs by (fixture, scope), and what is not in it is taken to cost
+    `unknown_setup`; `only_marked` is `perfcache_parallel = marked`.
     """
     costs = setup_seconds or {}
     spent: dict[str, float] = {}
     for fixture in meta.fixtures:
-        spent[fixture[1]] = spent.get(fixture[1], 0.0) + costs.get(fixture, 0.0)
+        spent[fixture[1]] = spent.get(fixture[1], 0.0) + costs.get(fixture, unknown_setup)
     claimed = meta.claims
     if only_marked and not meta.parallel_safe:
         claimed = (*claimed, Claim(UNMARKED))

@@ -100,7 +100,9 @@ class PerfcacheScheduling:
 
     @property
     def has_pending(self) -> bool:
-        """Whether tests wait or run."""
+        """Whether tests were handed out and some wait or run; before that, xdist names its scheduler."""
+        if not self.sent:
+            return False
         return bool(self.assignment.pending) or any(worker.jobs for worker in self.assignment)
 
     def add_node(self, node: WorkerController) -> None:

@@ -15,7 +15,7 @@ from pytest_perfcache.schedule.jobs import SESSION, Claim
 from pytest_perfcache.schedule.meta import CLAIMS_ATTRIBUTE, TestMeta, encode, parse_claim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 LINK: Final = "perfcache_link"
 """The key in `workerinput` of the channel between the scheduler and a worker."""
@@ -47,15 +47,13 @@ class WorkerSide:
         if message == STOP:
             self._stopped = True
 
-    @pytest.hookimpl(tryfirst=True, specname="pytest_collection_finish")
-    def tell_meta(self, session: pytest.Session) -> None:
-        """Send the meta of all tests ahead of xdist's message with their ids."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Send the meta of all tests ahead of xdist's message with their ids; append the pause behind it."""
         self._link.send(encode([meta_of(item) for item in session.items]))
-
-    @pytest.hookimpl(trylast=True, specname="pytest_collection_finish")
-    def append_pause(self, session: pytest.Session) -> None:
-        """Append the pause once xdist has sent the ids."""
+        result = yield
         session.items.append(PauseItem.from_parent(session, name="perfcache-pause"))
+        return result
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
