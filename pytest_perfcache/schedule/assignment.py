@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from pytest_perfcache.schedule.efficiency import Wait
 from pytest_perfcache.schedule.jobs import SESSION, Job, Order
 from pytest_perfcache.schedule.lanes import Lane, Pending, home_of
 from pytest_perfcache.schedule.policy import Horizon, Policy
@@ -89,6 +90,8 @@ class Assignment:
         self.policy: Final = policy or Policy()
         self.stopped = False
         self.unreachable: Final[list[Job]] = []
+        self.waits: Final[list[Wait]] = []
+        self._waiting: Final[dict[str, tuple[float, frozenset[str]]]] = {}
         self._expected: Final = expected_workers
         self._workers: Final[dict[str, Worker]] = {}
         self._groups: Final[dict[str, str]] = {}
@@ -141,6 +144,7 @@ class Assignment:
         worker = self._workers.pop(name)
         self.ledger.drop(name)
         self._unbind(name)
+        self._waiting.pop(name, None)
         self._horizon = None
         blamed = worker.queue.popleft() if worker.gate_open else None
         for job in worker.jobs:
@@ -181,10 +185,22 @@ class Assignment:
 
     def _start(self, worker: Worker, now: float) -> None:
         """Give an idle worker its next test, or its shutdown when none can be left for it."""
-        if job := self._pick(worker, now):
+        job = self._pick(worker, now)
+        self._note_wait(worker.name, now, job)
+        if job is not None:
             self._append(worker, job, now)
         elif not self.pending or (self.pending.alone == len(self.pending) and self._is_spare(worker)):
             self._shut_down(worker)
+
+    def _note_wait(self, name: str, now: float, job: Job | None) -> None:
+        """Remember since when a worker idles, and for which resources."""
+        if job is not None or not self.pending:
+            start, resources = self._waiting.pop(name, (now, frozenset[str]()))
+            if now > start:
+                self.waits.append(Wait(name, start, now, resources))
+        elif name not in self._waiting:
+            needed = {claim.resource for lane in self.pending.lanes for claim in lane.key.claims}
+            self._waiting[name] = (now, frozenset(needed))
 
     def _is_spare(self, worker: Worker) -> bool:
         return any(other.name < worker.name or other.jobs for other in self._open() if other is not worker)
