@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from statistics import mean
 
+from benchmarks.scheduling.faults import random_run
 from benchmarks.scheduling.simulator import Simulation
 from benchmarks.scheduling.suites import NOISE, SHAPES, make
 
@@ -21,7 +22,13 @@ def main() -> None:
     parser.add_argument(
         "--no-pause", action="store_true", help="hold a test behind each, as plain xdist must"
     )
+    parser.add_argument(
+        "--faults", type=int, default=0, metavar="N", help="instead, N random runs with faults"
+    )
     options = parser.parse_args()
+    if options.faults:
+        check_faults(options.faults)
+        return
     print("| suite | workers | makespan / bound, mean | worst | half done at |")
     print("| --- | --- | --- | --- | --- |")
     overall: list[float] = []
@@ -39,6 +46,15 @@ def main() -> None:
                 flush=True,
             )
     print(f"| all | | {mean(overall):.3f} | {max(overall):.3f} | |")
+
+
+def check_faults(runs: int) -> None:
+    """Random runs with crashes, `-x`, late and lost workers; raises InvariantError at the first fault."""
+    outcomes = [random_run(seed) for seed in range(runs)]
+    tests = sum(len(outcome.completed) for outcome in outcomes)
+    blamed = sum(len(outcome.blamed) for outcome in outcomes)
+    stopped = sum(outcome.stopped for outcome in outcomes)
+    print(f"{runs} runs, {tests} tests, {blamed} crashes in a test, {stopped} runs stopped: invariants held")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def account(
 def critical_path(tests: Sequence[TestSpan]) -> list[TestSpan]:
     """The tests that fixed the end, first to last: the longest chain of one exclusive resource.
 
-    Without resources that is the longest test alone: tests that merely share a worker could have run elsewhere.
+    Without resources that is the longest test alone: tests that merely share a worker could run elsewhere.
     """
     chains: defaultdict[str, list[TestSpan]] = defaultdict(list)
     for test in tests:

@@ -62,25 +62,31 @@ class FileLocks:
     def try_all(self, claims: Sequence[Claim]) -> list[int] | None:
         """Open file descriptors that hold all claims, or None when one of them is held elsewhere."""
         files: list[int] = []
-        taken: set[Path] = set()
-        for claim in sorted(claims, key=lambda claim: claim.resource):
-            paths = self._paths(claim.resource)
-            needed = len(paths) if claim.amount is None else claim.amount
-            mode = fcntl.LOCK_SH if claim.shared else fcntl.LOCK_EX
+        for resource, (needed, mode) in sorted(self._needs(claims).items()):
             got = 0
-            for path in paths:
-                if got == needed:
-                    break
-                if path in taken:
-                    got += claim.amount is None
-                elif (file := _try_lock(path, mode)) is not None:
+            for path in self._paths(resource):
+                if got < needed and (file := _try_lock(path, mode)) is not None:
                     files.append(file)
-                    taken.add(path)
                     got += 1
             if got < needed:
                 close_all(files)
                 return None
         return files
+
+    def _needs(self, claims: Sequence[Claim]) -> dict[str, tuple[int, int]]:
+        """Files and mode of lock by resource; several claims of one resource are joined."""
+        needs: dict[str, tuple[int, int]] = {}
+        for name in {claim.resource for claim in claims}:
+            own = [claim for claim in claims if claim.resource == name]
+            capacity = self._capacities.get(name, 1)
+            amount = sum(claim.amount or 0 for claim in own)
+            if all(claim.shared for claim in own):
+                needs[name] = capacity, fcntl.LOCK_SH
+            elif any(claim.shared or claim.amount is None for claim in own):
+                needs[name] = capacity, fcntl.LOCK_EX
+            else:
+                needs[name] = min(amount, capacity), fcntl.LOCK_EX
+        return needs
 
     def _paths(self, resource: str) -> list[Path]:
         """The files of a resource, whose name may hold what a file name may not."""
