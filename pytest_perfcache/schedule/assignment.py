@@ -206,9 +206,11 @@ class Assignment:
         return any(other.name < worker.name or other.jobs for other in self._open() if other is not worker)
 
     def _top_up(self, worker: Worker, now: float) -> None:
-        """Commit short tests ahead, so that no short test waits for a message."""
+        """Commit short tests ahead, so that no short test waits for a message, nor behind a long one."""
         quantum = self._look(now).quantum
-        while worker.jobs and worker.queue[-1] is not Pause and worker.ahead() < quantum:
+        if not worker.jobs or worker.jobs[0].seconds > quantum:
+            return
+        while worker.queue[-1] is not Pause and worker.ahead() < quantum:
             job = self._pick(worker, now, quantum)
             if job is None:
                 return
