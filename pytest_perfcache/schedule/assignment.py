@@ -225,7 +225,7 @@ class Assignment:
             return
         if len(worker.queue) > 1 and last.seconds < self._look(now).quantum:
             return
-        if job := self._next_at_home(worker):
+        if job := self._next_at_home(worker, now):
             if len(worker.queue) == 1:
                 self._append(worker, job, now)
         elif worker.can_pause:
@@ -269,7 +269,7 @@ class Assignment:
 
     def _pick(self, worker: Worker, now: float, limit: float = float("inf")) -> Job | None:
         """The best test this worker may take now, of at most `limit` seconds."""
-        if job := self._next_at_home(worker):
+        if job := self._next_at_home(worker, now):
             return job if job.seconds <= limit else None
         best: Job | None = None
         best_value: tuple[float, ...] = ()
@@ -293,14 +293,14 @@ class Assignment:
             return False
         return worker.can_run(job) and self.ledger.can_acquire(worker.name, job)
 
-    def _next_at_home(self, worker: Worker) -> Job | None:
+    def _next_at_home(self, worker: Worker, now: float) -> Job | None:
         """The next test that shares the set-up which is alive on the worker."""
-        if self.pending.order is not Order.AUTO:
-            return None
-        return next(
-            (job for lane in self.pending.at_home(worker.home) if self._may_run(worker, job := lane.first)),
-            None,
-        )
+        if self.pending.order is Order.AUTO:
+            for lane in self.pending.at_home(worker.home):
+                job = self.policy.at_home(lane, self.pending, self._look(now), now)
+                if self._may_run(worker, job):
+                    return job
+        return None
 
     def _owners(self, lane: Lane) -> int:
         if not lane.key.home:

@@ -71,16 +71,25 @@ class Policy:
         if pending.order is not Order.AUTO:
             key, arrival = lane.place
             return lane.first, (*(-part for part in key), -float(arrival))
-        job = lane.last if not (lane.key.home or lane.key.group) else lane.first
-        weight = max(job.seconds, pending.chain(lane))
-        if lane.key.home:
-            weight = max(weight, lane.setup + lane.total / (owners + 1))
+        job = lane.first if lane.key.group else lane.last
+        weight = max(lane.setup + job.seconds, pending.chain(lane))
         if lane.key.rank is Rank.FAILED:
             return lane.first, (4.0, -delay_weight(lane.first))
-        if weight >= self.critical * (horizon.end - now) and not lane.key.home:
+        if weight >= self.critical * (horizon.end - now):
             return job, (3.0, weight)
-        early = now - horizon.started < self.quick * (horizon.end - horizon.started)
-        if early and len(pending) > self.filler * pending.ever:
+        if self.is_early(pending, horizon, now):
             urgent = 2.0 if lane.key.rank is Rank.SUSPECT else 1.0
             return lane.first, (urgent, -delay_weight(lane.first) - lane.setup)
+        if lane.key.home:
+            weight = max(weight, lane.setup + lane.total / (owners + 1))
         return job, (0.0, weight)
+
+    def at_home(self, lane: Lane, pending: Pending, horizon: Horizon, now: float) -> Job:
+        """The job for a worker where the lane's set-up is alive."""
+        first = lane.key.group or lane.key.rank is not Rank.OTHER or self.is_early(pending, horizon, now)
+        return lane.first if first else lane.last
+
+    def is_early(self, pending: Pending, horizon: Horizon, now: float) -> bool:
+        """Whether the shortest tests still come first."""
+        early = now - horizon.started < self.quick * (horizon.end - horizon.started)
+        return early and len(pending) > self.filler * pending.ever
