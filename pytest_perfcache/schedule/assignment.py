@@ -225,9 +225,10 @@ class Assignment:
             return
         if len(worker.queue) > 1 and last.seconds < self._look(now).quantum:
             return
-        if job := self._next_at_home(worker, now):
+        held = self._next_at_home(worker, now)
+        if held and self.policy.holds_at_home(last, self._look(now), now):
             if len(worker.queue) == 1:
-                self._append(worker, job, now)
+                self._append(worker, held, now)
         elif worker.can_pause:
             self._append(worker, Pause, now)
         elif len(worker.queue) == 1:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.schedule.jobs import Job, Order
+from pytest_perfcache.schedule.lanes import home_of
 from pytest_perfcache.schedule.order import Rank, delay_weight
 
 if TYPE_CHECKING:
@@ -45,13 +46,15 @@ class Policy:
 
     `critical`: of the time left, from where on a test or chain starts at once; `quick`: of the run, for the
     shortest tests; `filler`: of the tests, kept back from that to fill the end; `committed`: of the time
-    left, that a worker is given ahead.
+    left, that a worker is given ahead; `held`: of the time left, that a test may take for another one of its
+    set-up to be held behind it.
     """
 
     critical: float = 0.85
     quick: float = 0.13
     filler: float = 0.45
     committed: float = 0.02
+    held: float = 0.25
 
     def look(
         self, pending: Pending, running: Sequence[float], workers: int, now: float, started: float
@@ -88,6 +91,13 @@ class Policy:
         """The job for a worker where the lane's set-up is alive."""
         first = lane.key.group or lane.key.rank is not Rank.OTHER or self.is_early(pending, horizon, now)
         return lane.first if first else lane.last
+
+    def holds_at_home(self, front: Job, horizon: Horizon, now: float) -> bool:
+        """Whether a test of the same set-up is held behind this one, rather than the set-up repeated.
+
+        Not behind a test that may outlast the others, unless its set-up is dear.
+        """
+        return front.seconds <= max(self.held * (horizon.end - now), 10 * home_of(front)[1])
 
     def is_early(self, pending: Pending, horizon: Horizon, now: float) -> bool:
         """Whether the shortest tests still come first."""

@@ -60,7 +60,7 @@ class Project:
 
     def run(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
         self.stamps.write_text("")
-        command = [sys.executable, "-m", "pytest", "-p", "tests.schedule.wired", "-p", "no:perfcache"]
+        command = [sys.executable, "-m", "pytest", "-p", "benchmarks.scheduling.wired", "-p", "no:perfcache"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         return subprocess.run(
             [*command, "-p", "no:cacheprovider", "-v", *args],
