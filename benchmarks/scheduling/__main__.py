@@ -19,12 +19,8 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=NOISE, help="log-normal noise on durations")
     parser.add_argument("--workers", type=int, nargs="*", default=WORKERS)
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
-    parser.add_argument(
-        "--no-pause", action="store_true", help="hold a test behind each, as plain xdist must"
-    )
-    parser.add_argument(
-        "--faults", type=int, default=0, metavar="N", help="instead, N random runs with faults"
-    )
+    parser.add_argument("--no-pause", action="store_true", help="hold a test behind each, as plain xdist must")
+    parser.add_argument("--faults", type=int, default=0, metavar="N", help="instead, N random runs with faults")
     options = parser.parse_args()
     if options.faults:
         check_faults(options.faults)

@@ -239,12 +239,9 @@ class Assignment:
         horizon = self._look(now)
         room = horizon.end - now - worker.remaining(now)
         choices = [
-            lane.largest_within(room) if self.pending.order is Order.AUTO else lane.first
-            for lane in self.pending.lanes
+            lane.largest_within(room) if self.pending.order is Order.AUTO else lane.first for lane in self.pending.lanes
         ]
-        choices = [
-            job for job in choices if self._may_run(worker, job) and (not job.alone or self._only_alone())
-        ]
+        choices = [job for job in choices if self._may_run(worker, job) and (not job.alone or self._only_alone())]
         fitting = [job for job in choices if job.seconds <= room]
         if fitting:
             self._append(worker, max(fitting, key=lambda job: job.seconds), now)

@@ -73,9 +73,7 @@ class Efficiency:
     by_worker: Mapping[str, float] = field(default_factory=dict)
 
 
-def account(
-    workers: Sequence[WorkerSpan], tests: Sequence[TestSpan], waits: Sequence[Wait] = ()
-) -> Efficiency | None:
+def account(workers: Sequence[WorkerSpan], tests: Sequence[TestSpan], waits: Sequence[Wait] = ()) -> Efficiency | None:
     """The account of one run; None when nothing ran on workers."""
     if not workers or not tests:
         return None

@@ -45,9 +45,7 @@ class TestMeta:
     parallel_safe: bool = False
 
 
-def claims(
-    resource: str, *, amount: int | None = None, shared: bool = False
-) -> Callable[[Function], Function]:
+def claims(resource: str, *, amount: int | None = None, shared: bool = False) -> Callable[[Function], Function]:
     """Decorate a fixture function, below `@pytest.fixture`: its tests claim the resource while it lives."""
     claim = parse_claim((resource,), {"amount": amount, "shared": shared}, where=f"claims({resource!r})")
 
@@ -99,10 +97,7 @@ def decode(encoded: Encoded) -> list[TestMeta]:
     if encoded.get("version") != VERSION:
         raise ResourceError("the worker runs another version of pytest-perfcache")
     profiles = [_from_lists(profile) for profile in encoded["profiles"]]
-    return [
-        TestMeta(nodeid, *profiles[row])
-        for nodeid, row in zip(encoded["nodeids"], encoded["rows"], strict=True)
-    ]
+    return [TestMeta(nodeid, *profiles[row]) for nodeid, row in zip(encoded["nodeids"], encoded["rows"], strict=True)]
 
 
 def plain_meta(nodeid: str) -> TestMeta:

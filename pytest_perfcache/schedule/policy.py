@@ -35,9 +35,7 @@ class Horizon:
 
     def is_stale(self, now: float, pending: int) -> bool:
         """Whether the pending tests or the time left have changed by some percent."""
-        return (
-            abs(self.pending - pending) * 50 > self.pending or (now - self.seen) * 50 > self.end - self.seen
-        )
+        return abs(self.pending - pending) * 50 > self.pending or (now - self.seen) * 50 > self.end - self.seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,7 @@ class Policy:
     committed: float = 0.02
     held: float = 0.25
 
-    def look(
-        self, pending: Pending, running: Sequence[float], workers: int, now: float, started: float
-    ) -> Horizon:
+    def look(self, pending: Pending, running: Sequence[float], workers: int, now: float, started: float) -> Horizon:
         """Project the end from what is pending and the seconds that each worker still runs."""
         longest = max((lane.last.seconds for lane in pending.lanes), default=0.0)
         chain = max((pending.chain(lane) for lane in pending.lanes), default=0.0)

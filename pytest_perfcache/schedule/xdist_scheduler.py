@@ -71,9 +71,7 @@ class PerfcacheScheduling:
         expected_workers: int = 1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.assignment: Final = Assignment(
-            capacities=capacities, order=order, expected_workers=expected_workers
-        )
+        self.assignment: Final = Assignment(capacities=capacities, order=order, expected_workers=expected_workers)
         self.sent: Final[dict[str, list[str]]] = {}
         self._links: Final = links
         self._describe: Final = describe

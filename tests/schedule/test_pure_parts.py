@@ -78,9 +78,7 @@ def suite(*seconds: float) -> list[Job]:
     return [Job(f"t{index}", duration) for index, duration in enumerate(seconds)]
 
 
-def workers_for(
-    jobs: list[Job], machine: Machine, costs: Costs | None = None, most: int | None = None
-) -> int:
+def workers_for(jobs: list[Job], machine: Machine, costs: Costs | None = None, most: int | None = None) -> int:
     return plan_workers(load_of(jobs), len(jobs), machine, costs, most=most).workers
 
 

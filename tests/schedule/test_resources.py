@@ -109,11 +109,7 @@ claim_strategy = st.builds(
 )
 
 
-@given(
-    steps=st.lists(
-        st.tuples(st.integers(0, 3), st.lists(claim_strategy, max_size=3), st.booleans()), max_size=30
-    )
-)
+@given(steps=st.lists(st.tuples(st.integers(0, 3), st.lists(claim_strategy, max_size=3), st.booleans()), max_size=30))
 def test_amounts_held_never_exceed_the_capacity(steps: list[tuple[int, list[Claim], bool]]) -> None:
     ledger = Ledger({"x": 2, "y": 3})
     queues: dict[str, list[Job]] = {}

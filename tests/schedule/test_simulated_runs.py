@@ -35,9 +35,7 @@ def plain(*seconds: float) -> Suite:
 @pytest.mark.parametrize("shape", sorted(SHAPES))
 @pytest.mark.parametrize(("can_pause", "worst"), [(True, 1.15), (False, 1.25)])
 def test_the_makespan_stays_near_the_lower_bound(shape: str, can_pause: bool, worst: float) -> None:
-    ratios = [
-        simulate(shape, workers, seed, can_pause=can_pause)[1] for workers in (2, 4, 8) for seed in range(3)
-    ]
+    ratios = [simulate(shape, workers, seed, can_pause=can_pause)[1] for workers in (2, 4, 8) for seed in range(3)]
     assert mean(ratios) <= 1.06
     assert max(ratios) <= worst
 

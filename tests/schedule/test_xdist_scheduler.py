@@ -65,9 +65,7 @@ class MockNode:
 class Run:
     """A scheduler and its nodes, driven as `DSession` drives it."""
 
-    def __init__(
-        self, *, seconds: float = 1.0, expected: int = 1, capacities: dict[str, int] | None = None
-    ) -> None:
+    def __init__(self, *, seconds: float = 1.0, expected: int = 1, capacities: dict[str, int] | None = None) -> None:
         self.links = Links()
         self.now = 0.0
 
