@@ -235,6 +235,12 @@ class ControllerSide:
         )
         return self.scheduling
 
+    @pytest.hookimpl
+    def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
+        """Before xdist replaces a lost worker: connecting again to a host that is gone would end the run."""
+        if error is not None and not node.gateway.spec.popen:
+            replace_by_local(node.gateway.spec)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count failures as xdist does; the report of a crash has no phase and does not count there."""
@@ -251,6 +257,12 @@ class ControllerSide:
         self._failures += 1
         if self._maxfail and self._failures >= self._maxfail and self.scheduling is not None:
             self.scheduling.stop()
+
+
+def replace_by_local(spec: Any) -> None:
+    """Turn the specification of a worker on another host into one for this host."""
+    spec.popen = True
+    spec.socket = spec.ssh = spec.vagrant_ssh = spec.via = spec.python = spec.chdir = None
 
 
 def unique_keys(nodeids: Sequence[str]) -> list[str]:
