@@ -92,10 +92,17 @@ def encode(metas: Sequence[TestMeta]) -> Encoded:
     }
 
 
+def encode_error(error: ResourceError) -> Encoded:
+    """What a worker sends when a mark cannot be used."""
+    return {"version": VERSION, "error": str(error)}
+
+
 def decode(encoded: Encoded) -> list[TestMeta]:
-    """The metas in the order of collection; raises ResourceError for another version's."""
+    """The metas in the order of collection; raises ResourceError for a worker's error or another version."""
     if encoded.get("version") != VERSION:
         raise ResourceError("the worker runs another version of pytest-perfcache")
+    if "error" in encoded:
+        raise ResourceError(encoded["error"])
     profiles = [_from_lists(profile) for profile in encoded["profiles"]]
     return [TestMeta(nodeid, *profiles[row]) for nodeid, row in zip(encoded["nodeids"], encoded["rows"], strict=True)]
 

@@ -108,9 +108,12 @@ class PerfcacheScheduling:
         self._nodes[node.gateway.id] = node
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
-        """A worker has collected these node ids, in its own order."""
+        """A worker has collected these node ids, in its own order; raises UsageError for a wrong claim."""
         name = node.gateway.id
-        metas = self._links.metas(node)
+        try:
+            metas = self._links.metas(node)
+        except ResourceError as error:
+            raise pytest.UsageError(str(error)) from error
         keys = unique_keys(collection)
         self._keys[name] = keys
         self._indices[name] = {key: index for index, key in enumerate(keys)}
@@ -170,7 +173,7 @@ class PerfcacheScheduling:
         fresh = [replace(job, key=key) for (key, _), job in zip(new, jobs, strict=True)]
         excesses = [sentence for job in fresh if (sentence := self.assignment.ledger.excess(job))]
         if excesses:
-            raise ResourceError("; ".join(excesses))
+            raise pytest.UsageError("; ".join(excesses))
         self._jobs.update((job.key, job) for job in fresh)
         self.assignment.add_jobs(fresh)
 

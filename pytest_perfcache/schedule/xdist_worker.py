@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_perfcache.schedule.jobs import SESSION, Claim
-from pytest_perfcache.schedule.meta import CLAIMS_ATTRIBUTE, TestMeta, encode, parse_claim
+from pytest_perfcache.schedule.meta import CLAIMS_ATTRIBUTE, ResourceError, TestMeta, encode, encode_error, parse_claim
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -50,7 +50,11 @@ class WorkerSide:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Send the meta of all tests ahead of xdist's message with their ids; append the pause behind it."""
-        self._link.send(encode([meta_of(item) for item in session.items]))
+        try:
+            message = encode([meta_of(item) for item in session.items])
+        except ResourceError as error:
+            message = encode_error(error)
+        self._link.send(message)
         result = yield
         session.items.append(PauseItem.from_parent(session, name="perfcache-pause"))
         return result

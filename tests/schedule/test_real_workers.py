@@ -127,29 +127,52 @@ def test_free(i):
     assert len({span.pid for span in project.spans()}) > 1
 
 
-def test_after_the_first_failure_no_test_starts(project: Project) -> None:
+@pytest.mark.parametrize(("limit", "failures"), [("-x", 1), ("--maxfail=2", 2)])
+def test_once_the_last_failure_has_arrived_no_test_starts(project: Project, limit: str, failures: int) -> None:
+    """The tests that run when it arrives wait for that, with short tests committed behind them."""
+    (project.path / "conftest.py").write_text(
+        f"""
+import os, pathlib
+seen = []
+def pytest_runtest_logreport(report):
+    if report.failed:
+        seen.append(report)
+    if len(seen) == {failures} and "PYTEST_XDIST_WORKER" not in os.environ:
+        pathlib.Path("arrived").touch()
+"""
+    )
     project.write(
         "test_stop.py",
-        """
-def test_fails():
-    time.sleep(0.3)
-    stamp("start", "failure")
+        f"""
+import pathlib
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+def started():
+    return pathlib.Path(os.environ["STAMPS"]).read_text().count("start slow")
+
+@pytest.mark.parametrize("i", range({failures}))
+def test_fails(i):
+    wait_for(lambda: started() == 3)
     assert False
 
 @pytest.mark.parametrize("i", range(400))
 def test_slow(i):
     stamp("start", "slow")
-    time.sleep(0.9 if i < 4 else 0.1)
+    wait_for(pathlib.Path("arrived").exists)
+    time.sleep(0.3)
 """,
     )
-    estimates = {"test_stop.py::test_fails": 2.0}
-    estimates |= {f"test_stop.py::test_slow[{i}]": 1.0 if i < 4 else 0.1 for i in range(400)}
+    estimates = {f"test_stop.py::test_slow[{i}]": 0.001 for i in range(400)}
+    estimates |= {f"test_stop.py::test_fails[{i}]": 0.001 for i in range(2)}
     (project.path / "estimates.json").write_text(json.dumps(estimates))
-    run = project.run("-n", "4", "-x", PERFCACHE_TEST_ORDER="longest")
-    assert outcomes(run)["failed"] == 1, run.stdout + run.stderr
-    started = project.started()
-    assert started[started.index("failure") :] == ["failure"]
-    assert started.count("slow") == 3
+    run = project.run("-n", "4", limit, PERFCACHE_TEST_ORDER="file")
+    assert outcomes(run)["failed"] == failures, run.stdout + run.stderr
+    assert project.started() == ["slow"] * 3
 
 
 @pytest.mark.parametrize("dist", ["load", "worksteal"])
@@ -240,5 +263,5 @@ def test_a_request_beyond_the_capacity_names_the_test(project: Project) -> None:
         "@pytest.mark.resource('gpu', amount=3)\ndef test_greedy():\n    pass\n",
     )
     run = project.run("-n", "2", PERFCACHE_TEST_CAPACITIES="gpu=2")
-    assert run.returncode != 0
-    assert "test_excess.py::test_greedy asks for 3 of 'gpu', there are 2" in run.stdout + run.stderr
+    assert run.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: test_excess.py::test_greedy asks for 3 of 'gpu', there are 2" in run.stderr

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_perfcache.schedule.jobs import Claim, Job
-from pytest_perfcache.schedule.meta import ResourceError, TestMeta, encode, job_of
+from pytest_perfcache.schedule.meta import ResourceError, TestMeta, encode, encode_error, job_of
 from pytest_perfcache.schedule.xdist_scheduler import Links, PerfcacheScheduling, nodeid_of, unique_keys
 from pytest_perfcache.schedule.xdist_worker import LINK, STOP
 
@@ -241,8 +241,18 @@ def test_a_worker_that_collected_more_runs_the_rest() -> None:
 
 
 def test_too_large_a_claim_is_refused_with_the_node_id() -> None:
-    with pytest.raises(ResourceError, match=r"test_a\.py::a asks for 3 of 'gpu', there are 2"):
+    with pytest.raises(pytest.UsageError, match=r"test_a\.py::a asks for 3 of 'gpu', there are 2"):
         Run(capacities={"gpu": 2}).join("gw0", metas("a", claims=(Claim("gpu", amount=3),)))
+
+
+def test_a_workers_complaint_about_a_mark_ends_the_run_with_its_sentence() -> None:
+    run = Run()
+    node = MockNode("gw0")
+    run.links.open(as_node(node))
+    run.scheduler.add_node(as_node(node))
+    node.gateway.channel.callback(encode_error(ResourceError("test_a.py::a: no")))
+    with pytest.raises(pytest.UsageError, match=r"test_a\.py::a: no"):
+        run.scheduler.add_node_collection(as_node(node), ["test_a.py::a"])
 
 
 def test_nothing_is_ever_stolen() -> None:
