@@ -1,6 +1,7 @@
 """`python -m benchmarks.scheduling.real`: suites of sleeping tests with real workers, beside xdist's own.
 
-Every cell is the median of runs that alternate between the schedulers. The efficiency is the time that tests
+Every cell holds the seconds of the best of some runs that alternate between the schedulers: other load on the
+host can only add to it. The efficiency is the time that tests
 slept over the time between a worker's first test and the end of the last one: start-up is set apart.
 """
 
@@ -16,7 +17,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
@@ -94,8 +94,8 @@ def _row(name: str, workers: int, repeat: int, directory: Path) -> str:
     for _ in range(repeat):
         for scheduler in SCHEDULERS:
             runs[scheduler].append(run_suite(directory, workers, scheduler))
-    cells = [f"{median(run.seconds for run in runs[scheduler]):.1f}" for scheduler in SCHEDULERS]
-    efficiency = median(run.efficiency for run in runs[PERFCACHE])
+    cells = [f"{min(run.seconds for run in runs[scheduler]):.1f}" for scheduler in SCHEDULERS]
+    efficiency = max(run.efficiency for run in runs[PERFCACHE])
     return f"| {name} | {workers} | {bound:.1f} | {' | '.join(cells)} | {efficiency:.2f} |"
 
 

@@ -70,8 +70,9 @@ class WorkerSide:
 
 def meta_of(item: pytest.Item) -> TestMeta:
     """What the item declares by marks and by the fixtures it uses; raises ResourceError."""
-    scopes = tuple(node.nodeid or SESSION for node in item.listchain()[:-1])
+    nodes = tuple(node.nodeid or SESSION for node in item.listchain()[:-1])
     fixtures = list(_shared_fixtures(item))
+    scopes = (*nodes, *dict.fromkeys(scope for _, scope in fixtures if scope not in nodes))
     own = [parse_claim(mark.args, mark.kwargs, where=item.nodeid) for mark in item.iter_markers("resource")]
     lent = [
         Claim(claim.resource, claim.amount, claim.shared, holder=name, scope=scope)
@@ -102,9 +103,13 @@ def _fixture_definitions(item: pytest.Item) -> Iterable[Any]:
 
 
 def _shared_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
+    """Name and scope; each value of a parametrized fixture is a scope of its own, to keep its tests together."""
+    callspec = getattr(item, "callspec", None)
+    indices = callspec.indices if callspec is not None else {}
     for definition in _fixture_definitions(item):
         if definition.scope != "function":
-            yield definition.argname, _scope_node(item, definition)
+            name, scope = definition.argname, _scope_node(item, definition)
+            yield name, f"{scope} with {name} {indices[name]}" if name in indices else scope
 
 
 def _claims_of_fixtures(item: pytest.Item) -> Iterator[tuple[str, str, tuple[Claim, ...]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -49,6 +50,13 @@ class TestGroup:
     def test_it(self, in_class, i): ...
 
 def test_class_scope_without_a_class(in_class): ...
+
+@pytest.fixture(scope="session", params="ab")
+@claims("engine")
+def engine(request): ...
+
+@pytest.mark.parametrize("i", range(2))
+def test_engine(engine, i): ...
 """
 
 
@@ -151,6 +159,17 @@ def test_every_scope_of_a_fixture_is_one_the_test_lies_in(metas: dict[str, TestM
         assert meta.nodeid.startswith(f"{meta.file}::")
 
 
+def test_values_of_a_parametrized_fixture_are_scopes_and_hold_its_resource_in_its_own(
+    metas: dict[str, TestMeta],
+) -> None:
+    engines = [meta for name, meta in metas.items() if name.startswith("test_engine")]
+    assert Counter(dict(meta.fixtures)["engine"] for meta in engines) == {
+        f"{SESSION} with engine 0": 2,
+        f"{SESSION} with engine 1": 2,
+    }
+    assert {meta.claims for meta in engines} == {(Claim("engine", holder="engine", scope=SESSION),)}
+
+
 def test_group_serial_and_parallel_safe(metas: dict[str, TestMeta]) -> None:
     grouped = metas["TestGroup::test_it[1]"]
     assert (grouped.group, grouped.alone, grouped.parallel_safe) == ("one", True, True)
@@ -160,8 +179,8 @@ def test_group_serial_and_parallel_safe(metas: dict[str, TestMeta]) -> None:
 
 def test_the_pause_comes_after_all_tests_and_runs_nothing(tmp_path: Path) -> None:
     worker = run(tmp_path, MockLink())
-    assert [isinstance(item, PauseItem) for item in worker.items] == [False] * 5 + [True]
-    assert len(worker.called) == 5
+    assert [isinstance(item, PauseItem) for item in worker.items] == [False] * 9 + [True]
+    assert len(worker.called) == 9
 
 
 def test_after_the_stop_no_test_begins(tmp_path: Path) -> None:
