@@ -45,7 +45,7 @@ class Policy:
     `critical`: of the time left, from where on a test or chain starts at once; `quick`: of the run, for the
     shortest tests; `filler`: of the tests, kept back from that to fill the end; `committed`: of the time
     left, that a worker is given ahead; `held`: of the time left, that a test may take for another one of its
-    set-up to be held behind it.
+    set-up to be held behind it; `failed`: of the work left, up to which failed tests come before everything.
     """
 
     critical: float = 0.85
@@ -53,6 +53,7 @@ class Policy:
     filler: float = 0.45
     committed: float = 0.02
     held: float = 0.25
+    failed: float = 0.5
 
     def look(self, pending: Pending, running: Sequence[float], workers: int, now: float, started: float) -> Horizon:
         """Project the end from what is pending and the seconds that each worker still runs."""
@@ -72,12 +73,12 @@ class Policy:
             return lane.first, (*(-part for part in key), -float(arrival))
         job = lane.first if lane.key.group else lane.last
         weight = max(lane.setup + job.seconds, pending.chain(lane))
-        if lane.key.rank is Rank.FAILED:
+        if lane.key.rank is Rank.FAILED and lane.total <= self.failed * pending.total:
             return lane.first, (4.0, -delay_weight(lane.first))
         if weight >= self.critical * (horizon.end - now):
             return job, (3.0, weight)
         if self.is_early(pending, horizon, now):
-            urgent = 2.0 if lane.key.rank is Rank.SUSPECT else 1.0
+            urgent = 1.0 if lane.key.rank is Rank.OTHER else 2.0
             return lane.first, (urgent, -delay_weight(lane.first) - lane.setup)
         if lane.key.home:
             weight = max(weight, lane.setup + lane.total / (owners + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -74,6 +75,20 @@ def test_a_wrong_estimate_delays_no_committed_long_test() -> None:
     truth = {job.key: 0.2 for job in jobs} | {"underestimated": 2.0}
     outcome = Simulation(Suite(jobs, truth), 2, order=Order.NONE).run()
     assert outcome.makespan == pytest.approx(2.2, abs=0.05)
+
+
+def test_where_everything_failed_last_time_the_makespan_still_counts() -> None:
+    suite = make("log-normal", 4, 1)
+    failed = tuple(replace(job, failed_last=True) for job in suite.jobs)
+    outcome = Simulation(replace(suite, jobs=failed), 4, check=False).run()
+    assert outcome.makespan <= 1.05 * suite.lower_bound(4)
+
+
+def test_what_failed_last_time_comes_first() -> None:
+    suite = plain(*[0.01] * 100, 2.0)
+    jobs = (*suite.jobs[:-1], replace(suite.jobs[-1], failed_last=True), Job("long", 4.0))
+    outcome = Simulation(Suite(jobs, {job.key: job.seconds for job in jobs}), 2).run()
+    assert outcome.ends[outcome.completed.index("t100")] <= 2.1
 
 
 def test_late_workers_take_part() -> None:
