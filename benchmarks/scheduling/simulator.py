@@ -215,11 +215,12 @@ class Simulation:
             for name in list(self._control.workers):
                 self._post(self._latency, "stop", name)
 
-    def _gone(self, name: str, crashed: bool, running: Job | None) -> None:
+    def _gone(self, name: str, reached: bool, crashed: bool, running: Job | None) -> None:
+        """`reached` tells whether the worker had got all that was sent: else its next test's gate may seem open."""
         if name not in self._control.workers:
             return
         blamed = self._control.remove_worker(name)
-        if crashed and blamed != running:
+        if crashed and blamed != running and (reached or running is not None):
             raise InvariantError(f"{blamed} was blamed for a crash in {running}")
         if not crashed and blamed is not None and self._stopped_at is None:
             raise InvariantError(f"{blamed} was lost when its worker finished")
@@ -271,7 +272,7 @@ class Simulation:
         if machine.shutdown and machine.running is None and not machine.dead:
             machine.dead = True
             machine.fixtures.clear()
-            self._post(self._latency, "gone", machine.name, False, None)
+            self._post(self._latency, "gone", machine.name, True, False, None)
 
     def _begin(self, machine: _Machine, job: Job) -> None:
         if self._stopped_at is not None and self._now > self._stopped_at + self._latency:
@@ -316,4 +317,5 @@ class Simulation:
             machine.dead = True
             running, machine.running = machine.running, None
             machine.fixtures.clear()
-            self._post(self._latency, "gone", machine.name, True, running)
+            reached = not any(kind == "receive" and data[0] == machine.name for _, _, kind, data in self._events)
+            self._post(self._latency, "gone", machine.name, reached, True, running)
