@@ -1,0 +1,40 @@
+"""A plugin that wires the scheduler alone into pytest, for runs with real workers.
+
+`estimates.json` in the root directory holds expected seconds by node id, `PERFCACHE_TEST_CAPACITIES`
+the capacities (`gpu=2,licence=3`), `PERFCACHE_TEST_ORDER` the order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from pytest_perfcache.schedule.jobs import Job, Order
+from pytest_perfcache.schedule.meta import TestMeta, job_of, parse_capacities
+from pytest_perfcache.schedule.xdist_scheduler import ControllerSide
+from pytest_perfcache.schedule.xdist_worker import LINK, WorkerSide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in ("resource", "serial", "parallel_safe"):
+        config.addinivalue_line("markers", f"{mark}: scheduling")
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is not None and LINK in workerinput:
+        config.pluginmanager.register(WorkerSide(config), "perfcache-schedule-worker")
+    elif workerinput is None and config.getoption("tx"):
+        path = config.rootpath / "estimates.json"
+        estimates: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+
+        def describe(metas: Sequence[TestMeta]) -> list[Job]:
+            return [job_of(meta, estimates.get(meta.nodeid, 0.05)) for meta in metas]
+
+        lines = [line for line in os.environ.get("PERFCACHE_TEST_CAPACITIES", "").split(",") if line]
+        order = Order(os.environ.get("PERFCACHE_TEST_ORDER", "auto"))
+        side = ControllerSide(config, describe, capacities=parse_capacities(lines), order=order)
+        config.pluginmanager.register(side, "perfcache-schedule-controller")
