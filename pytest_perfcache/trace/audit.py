@@ -48,6 +48,10 @@ _PROGRAMS: Final = frozenset(
 )
 
 
+_PROBES: Final = frozenset(("ldconfig", "uname"))
+"""Programs by which the standard library asks for the platform, which is a fact of the run."""
+
+
 class AuditObserver:
     """Turns audit events into inputs, and into reasons why a unit can not be tracked."""
 
@@ -126,8 +130,9 @@ class AuditObserver:
             self._recorder.spoil(f"connects to {address}")
 
     def _program(self, *args: object) -> None:
-        if not harness_asks(_DEPTH):
-            self._recorder.spoil(f"starts a program: {args[0] if args else 'a copy of itself'}")
+        name = os.path.basename(_path(args[0]) or "") if args else ""
+        if name not in _PROBES and not harness_asks(_DEPTH):
+            self._recorder.spoil(f"starts a program: {name or 'a copy of itself'}")
 
     def _breakpoint(self) -> None:
         self._recorder.spoil("enters a debugger")
