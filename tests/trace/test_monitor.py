@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from pytest_perfcache.trace import monitor
+from pytest_perfcache.trace.codes import Codes
+
 MONITORING: Any = getattr(sys, "monitoring", None)
 if MONITORING is None:
     pytest.skip("sys.monitoring came with 3.12", allow_module_level=True)
-
-from pytest_perfcache.trace import monitor
-from pytest_perfcache.trace.codes import Codes
 
 MonitorTracer: Any = getattr(monitor, "MonitorTracer")  # noqa: B009 - for type checkers on 3.11
 TOOLS = range(6)
