@@ -1,8 +1,9 @@
 """`python -m benchmarks tracing`: what seeing calls costs, as ratios within one run.
 
-*A call*: an empty function in a loop. *A test*: 200 functions of the project and 400 of libraries that do a little work,
-each called five times, and then the look at which were entered, as it is taken after each test. All ways take turns in every round, and the ratio is
-taken within the round; the median over the rounds is told. Beside ours: what the interpreter's own means cost.
+*A call*: an empty function in a loop. *A test*: 200 functions of the project and 400 of libraries that do a little
+work, each called five times, and then the look at which were entered, as it is taken after each test. All ways take
+turns in every round, and the ratio is taken within the round; the median over the rounds is told. Beside ours: what
+the interpreter's own means cost.
 """
 
 from __future__ import annotations
