@@ -69,7 +69,7 @@ def test_the_example_of_the_json_report_has_the_fields_of_a_real_one() -> None:
 def test_only_the_generated_part_is_replaced() -> None:
     filled = fill(PAGE)
 
-    assert "old" not in filled
+    assert "\nold\n" not in filled
     assert filled.startswith("# Page\n\n<!-- generated: decisions -->\n")
     assert filled.endswith("<!-- /generated -->\n\nText.\n")
     assert fill(filled) == filled

@@ -16,12 +16,22 @@ from pytest_perfcache.trace.unit import Unit
 
 
 class Observed:
-    """Inputs of a small project; ``unit`` is the test at work."""
+    """Inputs of a small project; ``unit`` is the test at work. Stands for the recorder as well."""
 
     def __init__(self, root: Path, scratch: Path) -> None:
         self.root = root
         self.unit = Unit("test one")
-        self.inputs = Inputs(Places.of(root, scratch), {"REGION": "north"}, lambda: self.unit)
+        self.inputs = Inputs(Places.of(root, scratch), {"REGION": "north"}, self)  # type: ignore[arg-type]
+
+    @property
+    def current(self) -> Unit:
+        return self.unit
+
+    def add_input(self, key: str) -> None:
+        self.unit.inputs.add(key)
+
+    def spoil(self, why: str) -> None:
+        self.unit.spoil(why)
 
     def read(self, name: str) -> set[str]:
         self.inputs.read_file(str(self.root / name))
@@ -138,3 +148,12 @@ def test_two_tests_that_read_one_file_share_its_first_fingerprint(observed: Obse
 
     assert observed.unit.inputs == {"file:tax.json"}
     assert len(observed.inputs.settle()) == 1
+
+
+def test_a_path_that_is_only_looked_at_is_an_input_by_what_stat_tells(observed: Observed) -> None:
+    observed.inputs.looked_at(str(observed.root / "tax.json"))
+    before = observed.inputs.settle()
+    (observed.root / "tax.json").write_bytes(b"longer than before")
+
+    assert list(before) == ["stat:tax.json"]
+    assert observed.inputs.settle() == {}
