@@ -73,6 +73,12 @@ def test_the_json_report_has_each_test_and_agrees_with_its_summary(session: Sess
     assert document["summary"]["tests"] == len(verdicts)
 
 
+def test_a_test_that_neither_ran_nor_was_a_hit_counts_for_nothing() -> None:
+    totals = SESSION.totals(["b.py::not selected", "unknown"])
+
+    assert (totals.hits, totals.runs, totals.hit_rate) == (0, 0, None)
+
+
 def test_a_test_that_ran_is_told_as_it_ran() -> None:
     tests = jsonfile.document(SESSION)["tests"]
 

@@ -161,6 +161,44 @@ def test_a_line_tracer_sees_the_lines_that_it_would_see(traced: Traced) -> None:
     assert lines(traced.run(text)["f"]) == lines(plain["f"])
 
 
+class Heard:
+    """Scopes that write down what they are told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def enter(self, number: int, frame: object) -> None:  # noqa: ARG002 - the protocol's
+        self.told.append("enter")
+
+    def leave(self, number: int) -> None:  # noqa: ARG002 - the protocol's
+        self.told.append("leave")
+
+    def busy(self, number: int) -> bool:  # noqa: ARG002 - the protocol's
+        return False
+
+
+@pytest.mark.parametrize(
+    "returns",
+    [
+        "return x",
+        "return x or 0",
+        "return 1 if x else 2",
+        "for y in [x]:\n        return y",
+        "pass",
+        "try: return x\n    finally: x = 0",
+    ],
+)
+@pytest.mark.parametrize("argument", [0, 1])
+def test_the_start_and_every_return_of_a_function_that_keeps_something_are_heard(
+    traced: Traced, returns: str, argument: int
+) -> None:
+    heard = traced.tracer.scopes = Heard()
+    f = traced.run(f"KEPT = {{}}\ndef f(x):\n    KEPT[x] = x\n    {returns}\n")["f"]
+    f(argument)
+
+    assert heard.told == ["enter", "leave"]
+
+
 def test_after_the_end_the_code_runs_on_unseen(traced: Traced) -> None:
     f = traced.run("def f(): return 1")["f"]
     traced.tracer.close()

@@ -110,6 +110,15 @@ def test_an_import_inside_a_function_counts_once_that_function_ran(project: Proj
     assert project.closure("a", blocks=1) == {"a", "b"}
 
 
+def test_an_import_inside_a_function_that_ran_during_an_import_counts(project: Project) -> None:
+    module = project.load("a", f"def f():\n    {imports('b')}\nf()\n")
+    project.load("b", "")
+    assert module is not None
+    module.unit.blocks |= 1
+
+    assert project.closure("a") == {"a", "b"}
+
+
 def test_an_import_that_was_seen_but_not_written_counts(project: Project) -> None:
     module = project.load("a", "__import__('...')")
     project.load("b", "")
