@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_perfcache.facts.source import enclosing_name
 from pytest_perfcache.trace.calls import CallTracer, call_tracer
 from pytest_perfcache.trace.codes import Codes
 from tests.trace.programs import PROGRAMS
@@ -57,9 +58,7 @@ def test_a_traced_program_does_the_same_and_says_which_functions_it_entered(trac
     text, functions = PROGRAMS[name]
 
     assert traced.run(text)["result"] == plainly(text)
-    assert {found for found in traced.entered() if "<lambda>" not in found} == {
-        found for found in functions if "<lambda>" not in found
-    }
+    assert traced.entered() == set(map(enclosing_name, functions))
 
 
 def test_nothing_is_entered_before_it_is_called(traced: Traced) -> None:
@@ -78,6 +77,16 @@ def test_a_function_is_seen_once_after_each_look_however_often_it_is_called(trac
 
     assert seen == [[0], [0], [0]]
     assert traced.tracer.take() == []
+
+
+def test_a_generator_that_goes_on_after_a_look_is_seen_again(traced: Traced) -> None:
+    running = traced.run("def g():\n    yield 1\n    yield 2\n")["g"]()
+    seen = []
+    for _ in range(2):
+        next(running)
+        seen.append(traced.entered())
+
+    assert seen == [{"g"}, {"g"}]
 
 
 def test_a_call_in_another_thread_is_seen(traced: Traced) -> None:
