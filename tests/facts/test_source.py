@@ -140,6 +140,35 @@ def test_a_change_inside_a_nested_function_is_one_of_both() -> None:
     assert "skeleton" not in found
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("global a", "global b"),
+        ("match x:\n        case C(a=1): pass", "match x:\n        case C(b=1): pass"),
+        ("return {**x}", "return {x: x}"),
+        ("return 1", "return 1.0"),
+        ("return 1", "return True"),
+        ("return b'x'", "return 'x'"),
+        ("return f'{x}'", "return f'{x!r}'"),
+        ("return x.a", "return x.b"),
+        ("return x < y", "return x <= y"),
+        ("return [x, y]", "return [x], y"),
+        ("yield x", "yield from x"),
+        ("async with x: pass", "with x: pass"),
+        ("from . import a", "from .. import a"),
+    ],
+)
+def test_edits_of_every_sort_in_a_body_show(one: str, other: str) -> None:
+    before, after = cut(f"async def f(x, y):\n    {one}\n"), cut(f"async def f(x, y):\n    {other}\n")
+
+    assert before.blocks != after.blocks
+
+
+def test_a_function_mentions_itself() -> None:
+    """So that it is asked again when a test of the same name appears in a class before it."""
+    assert "test_a" in cut("class C:\n    def test_a(self): ...\n").mentions["C.test_a"]
+
+
 def test_moved_functions_keep_their_blocks() -> None:
     one, two = "def a():\n    return 1\n", "def b():\n    return 2\n"
 

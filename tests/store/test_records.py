@@ -40,7 +40,14 @@ def modules(draw: st.DrawFn) -> ModuleRecords:
 def unordered(module: ModuleRecords) -> Any:
     """A trace is a set of facts: their order says nothing."""
     return module.path, [
-        (nodeid, h.duration, h.last, h.untracked, h.flaky, [(set(r.facts), r.passed, r.recorded_at) for r in h.records])
+        (
+            nodeid,
+            h.duration,
+            h.last,
+            h.untracked,
+            h.flaky,
+            [(sorted(r.facts), r.passed, r.recorded_at) for r in h.records],
+        )
         for nodeid, h in module.tests.items()
     ]
 
