@@ -57,6 +57,18 @@ def parse_order(text: str) -> str:
     return text
 
 
+def parse_share(text: str) -> float:
+    """Between 0 and 1, from a text such as ``5%`` or ``0.05``."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = -1.0
+    if rest or not 0 <= share <= 1:
+        raise ValueError("takes a share such as 5% or 0.05")
+    return share
+
+
 def parse_report(text: str) -> tuple[str, str]:
     """Format and path from ``json:PATH``."""
     form, colon, path = text.partition(":")
@@ -151,6 +163,14 @@ OPTIONS: Final = (
         "ORDER",
     ),
     Option(
+        "verify",
+        "--perfcache-verify",
+        "Run a random share of the hits all the same, and fail where one does not pass.",
+        0.0,
+        parse_share,
+        "SHARE",
+    ),
+    Option(
         "stats",
         "--perfcache-stats",
         "Say at length what was skipped, what ran and why.",
@@ -199,6 +219,7 @@ class Settings:
     size_limit: int
     flaky_passes: int
     order: str
+    verify: float
     stats: bool
     explain: str | None
     show: bool

@@ -14,6 +14,8 @@ from pytest_perfcache.model import Fact, History, Kind, Outcome, Reason, Record,
 Mention: TypeAlias = Callable[[Fact, frozenset[str]], str | None]
 """Asks whether the code of a source fact mentions one of these names."""
 
+MARKED: Final = "marked with cache=False"
+"""Why a test that the user marked leaves no record; so that a later run without the test at hand knows it too."""
 _SOURCES: Final = (Kind.SKELETON, Kind.BLOCK)
 _JITTER: Final = 0.25
 
@@ -82,7 +84,7 @@ def decide(nodeid: str, history: History | None, changes: Changes, conditions: C
         off=bool(conditions.off),
         named=conditions.named,
         last_failed=conditions.last_failed,
-        marked=bool(conditions.marked),
+        marked=bool(conditions.marked) or history.untracked == MARKED,
         flaky=history.flaky > 0,
         untracked=bool(history.untracked),
         matched=bool(matching),
@@ -111,7 +113,7 @@ def _detail(reason: Reason, history: History, conditions: Conditions, broken: li
         case Reason.OFF:
             return conditions.off
         case Reason.MARKED:
-            return conditions.marked
+            return MARKED
         case Reason.UNTRACKED:
             return history.untracked
         case Reason.UNCLEAN:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from pytest_perfcache.decide.verify import Conditions
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Verdict
 from pytest_perfcache.run.config import is_named, named_node_ids, reason_for_off
-from pytest_perfcache.run.declared import check_markers
+from pytest_perfcache.run.declared import check_markers, marked_uncacheable
+from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, report_hits
+from pytest_perfcache.settings import Settings
 
 Arrange = Callable[[Sequence[pytest.Item]], list[pytest.Item]]
 
@@ -28,25 +31,34 @@ class Circumstances:
     off: str
     named: tuple[str, ...]
     last_failed: bool
+    verify: float
+    """The share of the hits, between 0 and 1, that run all the same."""
 
     @classmethod
-    def of(cls, config: pytest.Config, places: Places, *, now: float, ttl: float) -> Circumstances:
+    def of(cls, config: pytest.Config, places: Places, *, now: float, settings: Settings) -> Circumstances:
         return cls(
             now=now,
-            ttl=ttl,
+            ttl=settings.ttl,
+            verify=settings.verify,
             off=reason_for_off(config),
             named=named_node_ids(config, places),
             last_failed=bool(getattr(config.option, "lf", False)),
         )
 
-    def conditions(self, nodeid: str) -> Conditions:
+    def conditions(self, nodeid: str, marked: str = "") -> Conditions:
         return Conditions(
+            marked=marked,
+            chosen=self._draws(nodeid),
             now=self.now,
             ttl=self.ttl,
             off=self.off,
             named=is_named(nodeid, self.named),
             last_failed=self.last_failed,
         )
+
+    def _draws(self, nodeid: str) -> bool:
+        """Whether the test is drawn for verification; every run draws anew."""
+        return self.verify > 0 and Random(f"{self.now} {nodeid}").random() < self.verify
 
 
 def report_of(item: pytest.Item) -> CachedReport:
@@ -77,7 +89,8 @@ class DecidingPlugin:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         broken = session.testsfailed and not session.config.option.continue_on_collection_errors
         if not session.config.option.collectonly and not broken:
-            self._take_hits(session)
+            with harmless("runs every test"):
+                self._take_hits(session)
         return (yield)
 
     def _take_hits(self, session: pytest.Session) -> None:
@@ -85,7 +98,8 @@ class DecidingPlugin:
         self._planner.load(paths.values())
         verdicts = self._results.verdicts
         for item, path in paths.items():
-            verdicts[item.nodeid] = self._planner.decide(path, item.nodeid, self._circumstances.conditions(item.nodeid))
+            conditions = self._circumstances.conditions(item.nodeid, marked_uncacheable(item))
+            verdicts[item.nodeid] = self._planner.decide(path, item.nodeid, conditions)
         hits = [item for item in session.items if verdicts[item.nodeid].hit]
         session.items[:] = self._arrange([item for item in session.items if not verdicts[item.nodeid].hit])
         report_hits(session.config, map(report_of, hits))

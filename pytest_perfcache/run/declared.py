@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_perfcache.decide.verify import MARKED
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.unit import Unit
 
@@ -17,9 +18,10 @@ _TAKES = frozenset(("cache", "depends", "env"))
 
 def declare(item: pytest.Item, unit: Unit, inputs: Inputs) -> None:
     """Enter in the unit what markers and hooks say of the test."""
+    marked = marked_uncacheable(item)
+    if marked:
+        unit.spoil(marked)
     for marker in item.iter_markers("perfcache"):
-        if marker.kwargs.get("cache", True) is False:
-            unit.spoil("marked with cache=False")
         patterns = [*_texts(marker.kwargs.get("depends", ()))]
         patterns += (_VARIABLE + name for name in _texts(marker.kwargs.get("env", ())))
         _depend(patterns, unit, inputs)
@@ -28,6 +30,12 @@ def declare(item: pytest.Item, unit: Unit, inputs: Inputs) -> None:
         unit.spoil(str(why))
     for more in item.config.hook.pytest_perfcache_depends(item=item):
         _depend(more or (), unit, inputs)
+
+
+def marked_uncacheable(item: pytest.Item) -> str:
+    """The user's own word against caching the test; empty where there is none."""
+    markers = item.iter_markers("perfcache")
+    return MARKED if any(marker.kwargs.get("cache", True) is False for marker in markers) else ""
 
 
 def check_markers(items: Iterable[pytest.Item]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_perfcache.facts.distributions import Distributions
@@ -32,6 +32,8 @@ class Memory:
     world: World
     planner: Planner
     settings: Settings
+    fresh: list[ModuleRecords] = field(default_factory=list)
+    """What this run learnt, once it was saved."""
 
     @classmethod
     def open(
@@ -58,6 +60,7 @@ class Memory:
     def save(self, fresh: Iterable[ModuleRecords]) -> None:
         """Merge what this run learnt. Call once, at the end."""
         fresh = list(fresh)
+        self.fresh.extend(fresh)
         if fresh:
             save_sources(self.store, fresh, self.world.places, self.stats)
             merge(

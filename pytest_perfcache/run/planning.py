@@ -9,7 +9,7 @@ from typing import Final
 from pytest_perfcache.decide.verify import Changes, Conditions, decide
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.world import World
-from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Verdict
+from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Record, Verdict
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode
 
@@ -43,9 +43,20 @@ class Planner:
         records = history.records if history else ()
         return any(record.passed is not passed and not changes.broken(record) for record in records)
 
+    def matching(self, path: str, nodeid: str) -> Record | None:
+        """The newest record of a pass that held before the run."""
+        history = self._history(path, nodeid)
+        changes = self._changes_of(path)
+        records = history.records if history else ()
+        return next((record for record in records if record.passed and not changes.broken(record)), None)
+
     def everything(self) -> Iterator[tuple[str, str]]:
         """Path and node id of each test that has records."""
         self.load(key.removeprefix(RECORDS) for key in self._store.keys(RECORDS))
+        return self.loaded()
+
+    def loaded(self) -> Iterator[tuple[str, str]]:
+        """Path and node id of each test whose records were looked at."""
         for path, module in self._modules.items():
             for nodeid in module.tests:
                 yield path, nodeid

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_perfcache.model import Outcome
 from pytest_perfcache.run.declared import declare
+from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.results import outcome_of
 from pytest_perfcache.run.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit, whole
@@ -109,7 +110,8 @@ class RecordingPlugin:
                 return (yield)
         finally:
             self._current = None
-            self._done(self._finished(item, current))
+            with harmless(f"does not record {item.nodeid}"):
+                self._done(self._finished(item, current))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:

@@ -14,6 +14,7 @@ import pytest
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.run.config import distributes, facts_of_run, settings_of
 from pytest_perfcache.run.deciding import Circumstances, DecidingPlugin, WorkerDecidingPlugin, plan_everything
+from pytest_perfcache.run.faults import PerfcacheWarning, harmless
 from pytest_perfcache.run.memory import Memory, open_store
 from pytest_perfcache.run.ordering import arrange
 from pytest_perfcache.run.recording import RecordingPlugin, Run
@@ -21,6 +22,7 @@ from pytest_perfcache.run.results import ResultsPlugin
 from pytest_perfcache.run.saving import Harvest
 from pytest_perfcache.run.telling import TellingPlugin
 from pytest_perfcache.run.tracing import Tracing
+from pytest_perfcache.run.verifying import VerifyingPlugin
 from pytest_perfcache.run.workers import PLAN, ControllerPlugin, WorkerPlugin
 
 TRACING: Final = pytest.StashKey[Tracing | None]()
@@ -69,15 +71,17 @@ def _configure_controller(config: pytest.Config) -> None:
     places = Places.of(config.rootpath)
     tracing = config.stash.get(TRACING, None)
     environ = dict(os.environ) if tracing is None else tracing.environ
-    store = open_store(settings, lambda text: warnings.warn(pytest.PytestWarning(text), stacklevel=2))
+    store = open_store(settings, lambda text: warnings.warn(PerfcacheWarning(text), stacklevel=2))
     if settings.clear or getattr(config.option, "cacheclear", False):
         store.clear()
     memory = Memory.open(settings, places, facts_of_run(config, environ), environ, store)
-    circumstances = Circumstances.of(config, places, now=time.time(), ttl=settings.ttl)
+    circumstances = Circumstances.of(config, places, now=time.time(), settings=settings)
     results = ResultsPlugin()
     register = config.pluginmanager.register
     register(results, "perfcache-results")
     register(TellingPlugin(config, memory, results), "perfcache-telling")
+    if settings.verify:
+        register(VerifyingPlugin(memory, results), "perfcache-verifying")
     if distributes(config.option):
         controller = ControllerPlugin(plan_everything(memory.planner, circumstances), results, config)
         register(controller, "perfcache-controller")
@@ -99,15 +103,16 @@ def _configure_controller(config: pytest.Config) -> None:
 
 
 class SavingPlugin:
-    """Writes what was learnt, after everything else was said."""
+    """Writes what was learnt."""
 
     def __init__(self, memory: Memory, fresh: Callable[[], Any]) -> None:
         self._memory = memory
         self._fresh = fresh
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        self._memory.save(self._fresh())
+        with harmless("remembers nothing of this run"):
+            self._memory.save(self._fresh())
 
     def pytest_unconfigure(self) -> None:
         self._memory.close()
@@ -140,7 +145,7 @@ def show(config: pytest.Config) -> int:
     from pytest_perfcache.report import text
     from pytest_perfcache.run.planning import RECORDS, decode_or_empty
 
-    store = open_store(settings_of(config), lambda message: warnings.warn(pytest.PytestWarning(message), stacklevel=2))
+    store = open_store(settings_of(config), lambda message: warnings.warn(PerfcacheWarning(message), stacklevel=2))
     found = store.get_many(store.keys(RECORDS))
     modules = [decode_or_empty(key.removeprefix(RECORDS), data) for key, data in found.items()]
     sys.stdout.writelines(f"{line}\n" for line in text.show(modules, store.stats()))

@@ -31,7 +31,7 @@ def test_a_directory_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / ".perfcache").mkdir()
     (tmp_path / ".perfcache" / "mine").touch()
 
-    first, second = prepare_directory(tmp_path / ".perfcache"), prepare_directory(tmp_path)
+    first, second = (prepare_directory(tmp_path / ".perfcache") for _ in range(2))
 
     assert first == second
     assert names(first.parent) == ["mine", first.name]
