@@ -28,6 +28,8 @@ _HARNESS: Final = tuple(
     for spec in map(find_spec, ("_pytest", "execnet", "pluggy", "pytest_perfcache", "xdist"))
     if spec is not None and spec.origin is not None
 )
+_HERE: Final = str(Path(__file__).parent) + os.sep
+"""Observers stand between the code and what it asks for."""
 _FROZEN: Final = "<frozen "
 _STDLIB: Final = str(Path(os.__file__).parent) + os.sep
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
@@ -89,6 +91,8 @@ class AuditObserver:
         if name is None or name in self._importing or harness_asks(_DEPTH):
             return
         reads = flags & _ACCESS != os.O_WRONLY and not flags & os.O_TRUNC
+        if not reads and os.path.isdir(name):
+            return  # `tempfile` names the directory, and opens a file in it by other means
         if not reads or (flags & os.O_CREAT and not os.path.exists(name)):
             self._inputs.wrote(name)
             return
@@ -162,9 +166,9 @@ def harness_asks(depth: int) -> bool:
         if file.startswith(_IMPORTLIB):
             if frame.f_code.co_name in _IMPORTING:
                 return True
-        elif file.startswith(_HARNESS):
+        elif file.startswith(_HARNESS) and not file.startswith(_HERE):
             return True
-        elif not file.startswith((_STDLIB, _FROZEN)) or any(part in file for part in _SITE):
+        elif not file.startswith((_STDLIB, _FROZEN, _HERE)) or any(part in file for part in _SITE):
             return False
         frame = frame.f_back
     return False

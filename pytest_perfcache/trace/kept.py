@@ -14,6 +14,7 @@ what was kept:
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import weakref
 from collections import deque
@@ -24,6 +25,7 @@ from itertools import islice
 from types import BuiltinFunctionType, FrameType, FunctionType
 from typing import Any, Final, TypeAlias
 
+from pytest_perfcache.facts.world import VOLATILE_VARIABLES
 from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.stateful import Stateful
 from pytest_perfcache.trace.unit import Unit, mask_of
@@ -31,6 +33,8 @@ from pytest_perfcache.trace.unit import Unit, mask_of
 _ACTIVATIONS: Final = 50
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
 _FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
+_SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
+_PLACEHOLDERS: Final = (*_SMALL, type, FunctionType)
 _PLAIN: Final = (dict, list, set)
 _LOOKED_INTO: Final = 100
 """Containers in a container that are looked into."""
@@ -58,6 +62,8 @@ class Keeper:
     computed: list[Callable[[], object]] = field(default_factory=list)
     """Weak references to objects whose ``cached_property`` this function computed in the current unit."""
     is_property: bool = False
+    first: dict[str, object] = field(default_factory=dict)
+    """Values of outer variables when the function first ran, where they are such that many are alike."""
     defaults: list[tuple[object, _Version | None]] = field(default_factory=list)
     """Default values of its arguments that can be changed, with their state when a unit first came by."""
 
@@ -142,9 +148,14 @@ class Kept:
             keeper.defaults = [(value, _version(value)) for value, _ in keeper.defaults]
         if keeper.globals and keeper.namespace is None:
             keeper.namespace = frame.f_globals
-            keeper.versions = {name: _version(_find(frame.f_globals, name)) for name in keeper.globals}
+            for name in keeper.globals:
+                keeper.versions.setdefault(name, _version(_find(frame.f_globals, name)))
         for holder in code.co_varnames[:1] if keeper.is_property else keeper.holders:
-            self._meet(keeper, frame.f_locals.get(holder), unit)
+            value = frame.f_locals.get(holder)
+            if holder in code.co_freevars and isinstance(value, _PLACEHOLDERS):
+                self._compare(keeper, holder, value, unit)
+            else:
+                self._meet(keeper, value, unit)
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
@@ -159,6 +170,12 @@ class Kept:
         if known is None or known[0]() is not instance:
             self._met[id(instance)] = (reference, unit.name)
         elif known[1] != unit.name:
+            self._stand_on(unit, keeper)
+
+    def _compare(self, keeper: Keeper, holder: str, value: object, unit: Unit) -> None:
+        """A variable of the function around: kept from before where it is not what it started with."""
+        first = keeper.first.setdefault(holder, value)
+        if value is not first and (type(value) is not type(first) or value != first):
             self._stand_on(unit, keeper)
 
     def _meet_by_number(self, keeper: Keeper, number: int, unit: Unit) -> None:
@@ -186,9 +203,9 @@ class Kept:
         if keeper.namespace is not None:
             now = {name: _version(_find(keeper.namespace, name)) for name in keeper.versions}
             changed = {name for name, version in now.items() if not _same(version, keeper.versions[name])}
-            self._activate(keeper, {part for name in changed for part in name.split(".")})
+            self._activate(keeper, {name.rpartition(".")[2] for name in changed})
             keeper.namespace = None
-            keeper.versions = {}
+            keeper.versions = now
         if keeper.computed:
             outlived = any(reference() is not None for reference in keeper.computed)
             self._activate(keeper, {keeper.name} if outlived else set())
@@ -234,16 +251,24 @@ def _version(value: object) -> _Version:
     Never runs code of the value's own: it may be a proxy that answers for something else.
     """
     held = _contents(value)
-    inner = [
-        element for container in held[:_LOOKED_INTO] if type(container) in _PLAIN for element in _contents(container)
-    ]
-    return value, len(held) + len(inner), hash((tuple(map(id, held)), tuple(map(id, inner))))
+    containers = [container for container in held[:_LOOKED_INTO] if type(container) in _PLAIN]
+    inner = [element for container in containers for element in _contents(container)]
+    return value, len(held) + len(inner), hash((tuple(map(_mark, held)), tuple(map(_mark, inner))))
+
+
+def _mark(element: object) -> object:
+    """What tells an element from another: its value where many are alike, else its identity."""
+    return element if type(element) in _SMALL else id(element)
 
 
 def _contents(value: object) -> list[object]:
     kind = type(value)
     if issubclass(kind, _FIXED):
         return []
+    if value is os.environ:
+        raw = _attributes(value).get("_data")
+        items = sorted(raw.items()) if isinstance(raw, dict) else []
+        return [text for name, text in items if os.fsdecode(name) not in VOLATILE_VARIABLES]
     if issubclass(kind, dict):
         return list(islice(dict.values(value), _LOOKED_AT))  # type: ignore[arg-type]
     for container in (list, set, deque):

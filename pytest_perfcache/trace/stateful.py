@@ -20,6 +20,8 @@ _MUTATORS: Final = frozenset(
     """.split()
 )
 _SUBSCRIPTS: Final = frozenset(("STORE_SUBSCR", "DELETE_SUBSCR"))
+_HARNESS_OWNED: Final = frozenset(("sys", stream) for stream in ("stdin", "stdout", "stderr"))
+"""What pytest itself replaces for each test."""
 _GUARDS: Final = frozenset(("AttributeError", "KeyError", "hasattr", "getattr"))
 _CALLS: Final = ("PRECALL", "CALL", "PUSH_NULL")
 _BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__"))
@@ -74,7 +76,7 @@ def _kept_globals(code: CodeType, instructions: list[_Instruction], names: set[s
         elif instruction.name == "LOAD_GLOBAL":
             name = code.co_names[instruction.argument >> 1]
             chain = _changed(code, instructions[at + 1 :], subscripts=subscripts)
-            if name not in _BUILTINS and chain is not None:
+            if name not in _BUILTINS and chain is not None and (name, *chain) not in _HARNESS_OWNED:
                 yield ".".join((name, *chain))
 
 
@@ -102,11 +104,11 @@ def _variable(code: CodeType, argument: int, variables: tuple[str, ...]) -> str:
 
 
 def _changed(code: CodeType, following: list[_Instruction], *, subscripts: bool) -> list[str] | None:
-    """The attributes that lead from what was just loaded to what is changed there; None where nothing is."""
+    """The attributes that lead from what was just loaded to what is assigned or changed; None where nothing is."""
     chain: list[str] = []
     for instruction in following:
         if instruction.name == "STORE_ATTR":
-            return chain
+            return [*chain, code.co_names[instruction.argument]]
         if instruction.name not in ("LOAD_ATTR", "LOAD_METHOD"):
             return chain if subscripts and not instruction.name.startswith(_CALLS) else None
         attribute = code.co_names[_attribute(instruction)]
