@@ -138,7 +138,7 @@ class AuditObserver:
         if name not in _PROBES and not harness_asks(_DEPTH):
             self._recorder.spoil(f"starts a program: {name or 'a copy of itself'}")
 
-    def _breakpoint(self) -> None:
+    def _breakpoint(self, *_: object) -> None:
         self._recorder.spoil("enters a debugger")
 
     def guarded(self, look: Callable[[], None]) -> None:

@@ -166,7 +166,8 @@ _HEADER: Final = re.compile(r"\[(run)(?: (.*))?\]()|\[(\w[\w-]*)(?: (.*?))?\](?:
 """A node id in the arguments of a run may hold brackets."""
 _FLAGS: Final = re.compile(r"(?P<xdist>xdist)? ?(?:xfail(?: on (?P<version>[\d.]+))?: (?P<xfail>.+))?")
 _TESTS: Final = re.compile(r"(\S+(?: \S+)*?)(?: \((.+)\))?")
-_OUTCOMES: Final = {"ran": "passed", **{word: word for word in ("cached", "failed", "skipped", "xfailed", "xpassed")}}
+_ENDS: Final = ("failed", "skipped", "xfailed", "xpassed", "interrupted")
+_OUTCOMES: Final = {"ran": "passed", **{word: word for word in (*_ENDS, "cached")}}
 _NEW: Final = "no record"
 _WITH_TEXT: Final = frozenset(("file", "edit", "append"))
 

@@ -24,11 +24,17 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
         yield started
 
 
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short path: the sockets of child processes that lie under it may not be longer than a hundred bytes."""
+    return tmp_path_factory.mktemp("s")
+
+
 @pytest.mark.parametrize("case", _parameters(CASES))
-def test_scenario(case: Case, zygote: Zygote, tmp_path: Path) -> None:
-    play(case, tmp_path, zygote, workers=False)
+def test_scenario(case: Case, zygote: Zygote, home: Path) -> None:
+    play(case, home, zygote, workers=False)
 
 
 @pytest.mark.parametrize("case", _parameters([case for case in CASES if case.xdist]))
-def test_scenario_with_two_workers(case: Case, zygote: Zygote, tmp_path: Path) -> None:
-    play(case, tmp_path, zygote, workers=True)
+def test_scenario_with_two_workers(case: Case, zygote: Zygote, home: Path) -> None:
+    play(case, home, zygote, workers=True)

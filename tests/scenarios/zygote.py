@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from typing import Any, NoReturn
 
@@ -60,6 +61,7 @@ def _session(args: list[str], environ: dict[str, str], directory: str, output: s
         os.dup2(out, 2)
         os.environ.clear()
         os.environ.update(environ)
+        time.tzset()
         os.chdir(directory)
         sys.argv = ["pytest", *args]
         import pytest
