@@ -13,7 +13,7 @@ import pytest
 from pytest_perfcache.model import Outcome
 from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.results import outcome_of
-from pytest_perfcache.run.tracing import Tracing
+from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit, whole
 
 _UNIT: Final = pytest.StashKey[Unit]()
@@ -106,7 +106,10 @@ class RecordingPlugin:
         declare(item, current.unit, self._tracing.inputs)
         try:
             with self._recorder.unit(current.unit):
-                return (yield)
+                try:
+                    return (yield)
+                finally:
+                    self._tracing.children.settle()
         finally:
             self._current = None
             self._done(self._finished(item, current))
