@@ -18,10 +18,10 @@ from pytest_perfcache.facts.stats import Signature, StatCache
 from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, block_key
 from pytest_perfcache.run.planning import RECORDS, SOURCE, decode_or_empty, pack_source, source_key
 from pytest_perfcache.run.recording import Run
-from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import encode
 from pytest_perfcache.trace.modules import Module
+from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, numbers_in
 
 _RECORDED: Final = (Outcome.PASSED, Outcome.FAILED)

@@ -8,6 +8,7 @@ then (killed, still running, left by a way that we do not see) spoils them.
 
 from __future__ import annotations
 
+import _posixsubprocess
 import os
 import shutil
 import sys
@@ -17,8 +18,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
-
-import _posixsubprocess
 
 from pytest_perfcache.trace.exchange import Exchange
 from pytest_perfcache.trace.handover import Handover
@@ -240,4 +239,3 @@ def _posix_spawn(path: Any, argv: Any, env: Any, **options: Any) -> int:
 def _exit(status: int) -> NoReturn:
     finish()
     _original_exit(status)
-

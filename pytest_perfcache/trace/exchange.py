@@ -114,7 +114,7 @@ class Exchange:
         """Files of modules that were loaded out of sight, such as the main script: each is an input as a whole."""
         for name, module in sys.modules.copy().items():
             file = getattr(module, "__file__", None)
-            if name in self._known and name != "__main__" or not isinstance(file, str):
+            if (name in self._known and name != "__main__") or not isinstance(file, str):
                 continue
             path = self._places.relative(file)
             if self._places.is_library(file) or _is_installed_script(file) or path in self._modules.by_path:

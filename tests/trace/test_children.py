@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,10 @@ TRACED = {
     "script": "assert run('script.py') == '42'",
     "package": "assert run('-m', 'pkg') == '42'",
     "code": "assert run('-c', 'from pkg.work import used; print(used())') == '42'",
-    "isolated": "assert run('-I', '-c', 'import sys; sys.path.insert(0, \".\"); from pkg.work import used; used()') == ''",
+    "isolated": """
+    code = "import sys; sys.path.insert(0, '.'); from pkg.work import used; print(used())"
+    assert run('-I', '-c', code) == '42'
+""",
     "fork": "by_process('fork')",
     "spawn": "by_process('spawn')",
     "pool": "by_pool('fork')",
@@ -80,10 +83,13 @@ TRACED = {
     assert run('-c', code) == '42'
 """,
     "forked_grandchild": """
-    code = "import os; from pkg import work; child = os.fork()\\nif child == 0: work.used(); os._exit(0)\\nos.waitpid(child, 0)"
-    run('-c', code)
+    code = "import os; from pkg import work; child = os.fork()\\nif child == 0: work.used(); os._exit(0)"
+    run('-c', code + "\\nos.waitpid(child, 0)")
 """,
-    "empty_environment": "assert 'PERFCACHE' not in run('-c', 'import os; from pkg.work import used; used(); print(os.environ)', env={})",
+    "empty_environment": """
+    code = 'import os; from pkg.work import used; used(); print(os.environ)'
+    assert 'PERFCACHE' not in run('-c', code, env={})
+""",
     "inner_pytest": "assert '1 passed' in run('-m', 'pytest', '-p', 'perfcache', '-q', 'inner/check.py')",
 }
 BESIDE = {
@@ -103,7 +109,10 @@ BESIDE = {
     assert run('taker.py', path) == 'given'
     os.unlink(path)
 """,
-    "nothing_loaded": "assert not {'re', 'json', 'typing', 'pathlib'} & set(run('-c', 'import sys; print(*sys.modules)').split())",
+    "nothing_loaded": """
+    loaded = run('-c', 'import sys; print(*sys.modules)').split()
+    assert not {'re', 'json', 'typing', 'pathlib'} & set(loaded)
+""",
 }
 SPOILED = {
     "foreign": ("subprocess.run(['true'], check=True)", "starts a program: true"),
@@ -308,9 +317,9 @@ def _ran(tests: Mapping[str, Told]) -> set[str]:
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Iterator[dict[str, str]]:
+def bare(tmp_path: Path) -> dict[str, str]:
     """An environment in which the entry finds neither the package nor what it needs."""
-    yield {"PATH": os.environ["PATH"], "PERFCACHE_CHILD": f"1:{tmp_path}"}
+    return {"PATH": os.environ["PATH"], "PERFCACHE_CHILD": f"1:{tmp_path}"}
 
 
 def test_the_entry_never_breaks_the_start_of_python(bare: dict[str, str]) -> None:
