@@ -20,7 +20,8 @@ import pytest
 import pytest_perfcache
 from pytest_perfcache.trace.programs import without_site
 
-ENTRY = Path(pytest_perfcache.__file__).with_name("pytest_perfcache_child.pth")
+PACKAGE = Path(pytest_perfcache.__file__).parent
+ENTRY = next(path / "pytest_perfcache_child.pth" for path in (PACKAGE.parent, PACKAGE) if any(path.glob("*_child.pth")))
 PROJECT = {
     "pytest.ini": "[pytest]\n",
     "pkg/__init__.py": "",
@@ -224,7 +225,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, symlinks=True)
     site_packages = next(home.glob("lib/python*/site-packages"))
-    outer = [str(ENTRY.parent.parent), *(path for path in sys.path if path.endswith("site-packages"))]
+    outer = [str(PACKAGE.parent), *(path for path in sys.path if path.endswith("site-packages"))]
     (site_packages / "outer.pth").write_text("\n".join(outer) + "\n", "utf-8")
     (site_packages / ENTRY.name).write_bytes(ENTRY.read_bytes())
     return home / "bin" / "python"
@@ -324,7 +325,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
 
 def test_the_entry_never_breaks_the_start_of_python(bare: dict[str, str]) -> None:
     code = f"exec({ENTRY.read_text('utf-8')!r}); print('started')"
-    for path in ("", str(ENTRY.parent.parent)):
+    for path in ("", str(PACKAGE.parent)):
         done = subprocess.run(
             [sys.executable, "-S", "-c", code],
             env=bare | {"PYTHONPATH": path},
