@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.run import run_facts
 from pytest_perfcache.model import Fingerprint
 from pytest_perfcache.settings import OPTIONS, Settings
+from pytest_perfcache.trace.children import nested
 
 SETTINGS: Final = pytest.StashKey[Settings]()
 _OWN: Final = "pytest-perfcache"
@@ -26,9 +28,11 @@ def settings_of(config: pytest.Config) -> Settings:
         given: Any = getattr(config, "known_args_namespace", None) or config.option
         command_line = {option.dest: getattr(given, option.dest, None) for option in OPTIONS}
         try:
-            config.stash[SETTINGS] = Settings.gather(command_line, os.environ, config.getini, config.rootpath)
+            settings = Settings.gather(command_line, os.environ, config.getini, config.rootpath)
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
+        # A test that runs pytest in a child process is traced with all that the child does: it has to do it.
+        config.stash[SETTINGS] = replace(settings, enabled=settings.enabled and not nested())
     return config.stash[SETTINGS]
 
 

@@ -14,7 +14,7 @@ from pytest_perfcache.model import Outcome
 from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.results import outcome_of
-from pytest_perfcache.run.tracing import Tracing
+from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit, whole
 
 _UNIT: Final = pytest.StashKey[Unit]()
@@ -107,7 +107,10 @@ class RecordingPlugin:
         declare(item, current.unit, self._tracing.inputs)
         try:
             with self._recorder.unit(current.unit):
-                return (yield)
+                try:
+                    return (yield)
+                finally:
+                    self._tracing.children.settle()
         finally:
             self._current = None
             with harmless(f"does not record {item.nodeid}"):

@@ -18,10 +18,10 @@ from pytest_perfcache.facts.stats import Signature, StatCache
 from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, block_key
 from pytest_perfcache.run.planning import RECORDS, SOURCE, decode_or_empty, pack_source, source_key
 from pytest_perfcache.run.recording import Run
-from pytest_perfcache.run.tracing import Tracing
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import encode
 from pytest_perfcache.trace.modules import Module
+from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, numbers_in
 
 _RECORDED: Final = (Outcome.PASSED, Outcome.FAILED)
@@ -80,13 +80,13 @@ class Harvest:
         if touched.blocks & self._tracing.recorder.codes.looks_at_lines:
             paths = {self._tracing.recorder.codes.names[number][0] for number in numbers_in(touched.blocks)}
             for path in sorted(paths):
-                yield self._fact(f"{Kind.SOURCE}:{path}", self._tracing.modules.by_path[path].content)
+                yield self._fact(f"{Kind.SOURCE}:{path}", self._tracing.modules.content(path))
 
     def _block_fact(self, number: int) -> Fact:
         fact = self._blocks.get(number)
         if fact is None:
             path, qualname = self._tracing.recorder.codes.names[number]
-            content = self._tracing.modules.by_path[path].content
+            content = self._tracing.modules.content(path)
             fact = self._blocks[number] = Fact(block_key(path, qualname), content)
         return fact
 
@@ -128,10 +128,9 @@ class Harvest:
     def _moved(self) -> frozenset[str]:
         """Modules whose file is not what it was when it was loaded."""
         root = self._tracing.places.root
-        modules = self._tracing.modules.by_path.values()
         return frozenset(
             module.path
-            for module in modules
+            for module in self._tracing.modules.standing()
             if module.signature is None or Signature.of(root / module.path) != module.signature
         )
 

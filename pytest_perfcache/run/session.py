@@ -21,9 +21,9 @@ from pytest_perfcache.run.recording import RecordingPlugin, Run
 from pytest_perfcache.run.results import ResultsPlugin
 from pytest_perfcache.run.saving import Harvest
 from pytest_perfcache.run.telling import TellingPlugin
-from pytest_perfcache.run.tracing import Tracing
 from pytest_perfcache.run.verifying import VerifyingPlugin
 from pytest_perfcache.run.workers import PLAN, ControllerPlugin, WorkerPlugin
+from pytest_perfcache.trace.tracing import Tracing
 
 TRACING: Final = pytest.StashKey[Tracing | None]()
 

@@ -1,4 +1,4 @@
-"""Sees files, directories, programs and connections through the interpreter's audit events.
+"""Sees files, directories, some programs and connections through the interpreter's audit events.
 
 An audit hook can not be removed, so there is one for the life of the process; it hands events to the observer that
 is installed, and costs one look-up when there is none.
@@ -8,50 +8,49 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
+from _thread import get_ident
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.programs import PROBES
 from pytest_perfcache.trace.recorder import Recorder
 
 _ACCESS: Final = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
+_NAMELESS: Final = getattr(os, "O_TMPFILE", -1)
+"""For a temporary file without a name; the path is its directory's."""
 _IMPORTLIB: Final = "<frozen importlib._bootstrap"
 _IMPORTING: Final = frozenset(("get_code", "_fill_cache", "_cache_bytecode", "set_data", "path_stats", "find_spec"))
-_HARNESS: Final = tuple(
-    str(Path(spec.origin).parent) + os.sep
-    for spec in map(find_spec, ("_pytest", "execnet", "pluggy", "pytest_perfcache", "xdist"))
-    if spec is not None and spec.origin is not None
+_HARNESS: Final = (
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+    *(
+        os.path.dirname(spec.origin) + os.sep
+        for spec in map(find_spec, ("_pytest", "execnet", "pluggy", "xdist") if "_pytest" in sys.modules else ())
+        if spec is not None and spec.origin is not None
+    ),
 )
-_HERE: Final = str(Path(__file__).parent) + os.sep
+"""A child process has no harness: if it runs pytest, that is what the test does."""
+_HERE: Final = os.path.dirname(__file__) + os.sep
 """Observers stand between the code and what it asks for."""
+_ON_BEHALF: Final = f"{os.sep}pytester.py"
 _FROZEN: Final = "<frozen "
-_STDLIB: Final = str(Path(os.__file__).parent) + os.sep
+_STDLIB: Final = os.path.dirname(os.__file__) + os.sep
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _getframe: Final = sys._getframe  # tests take it away from `sys`
 _DEPTH: Final = 6
 """Frames between the code that causes an event and the question who asks: handler, look, guard, handle, hook."""
 _PROGRAMS: Final = frozenset(
     (
-        "subprocess.Popen",
         "os.system",
         "os.exec",
-        "os.posix_spawn",
         "os.spawn",
-        "os.fork",
-        "os.forkpty",
         "pty.spawn",
     )
 )
-
-
-_PROBES: Final = frozenset(("ldconfig", "uname"))
-"""Programs by which the standard library asks for the platform, which is a fact of the run."""
 
 
 class AuditObserver:
@@ -63,6 +62,9 @@ class AuditObserver:
         self._recorder = recorder
         self._importing = importing
         self._busy: int | None = None
+        self.spawning: Callable[[], bool] = lambda: False
+        self.before: Callable[[], None] = lambda: None
+        """Called before a file or a directory is looked at: a child may have made it."""
         self._handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
             "os.listdir": self._list,
@@ -74,6 +76,7 @@ class AuditObserver:
             "sqlite3.connect": self._database,
             "socket.connect": self._connect,
             "builtins.breakpoint": self._breakpoint,
+            "os.posix_spawn": self._spawn,
             **dict.fromkeys(_PROGRAMS, self._program),
         }
         self._previous = install(self)
@@ -88,7 +91,7 @@ class AuditObserver:
 
     def _open(self, path: object, _mode: object, flags: int) -> None:
         name = _path(path)
-        if name is None or name in self._importing or harness_asks(_DEPTH):
+        if name is None or name in self._importing or flags & _NAMELESS == _NAMELESS or harness_asks(_DEPTH):
             return
         reads = flags & _ACCESS != os.O_WRONLY and not flags & os.O_TRUNC
         if not reads and os.path.isdir(name):
@@ -97,11 +100,13 @@ class AuditObserver:
             self._inputs.wrote(name)
             return
         if not name.endswith(".pyc"):
+            self.before()
             self._inputs.read_file(name)
 
     def _list(self, path: object = None) -> None:
         name = "." if path is None else _path(path)
         if name is not None and not harness_asks(_DEPTH):
+            self.before()
             self._inputs.read_directory(name)
 
     def _mkdir(self, path: object, *_: object) -> None:
@@ -135,15 +140,19 @@ class AuditObserver:
 
     def _program(self, *args: object) -> None:
         name = os.path.basename(_path(args[0]) or "") if args else ""
-        if name not in _PROBES and not harness_asks(_DEPTH):
+        if name not in PROBES and not harness_asks(_DEPTH):
             self._recorder.spoil(f"starts a program: {name or 'a copy of itself'}")
+
+    def _spawn(self, path: object, *_: object) -> None:
+        if not self.spawning() and not harness_asks(_DEPTH):
+            self._recorder.spoil(f"starts a program: {path}")
 
     def _breakpoint(self, *_: object) -> None:
         self._recorder.spoil("enters a debugger")
 
     def guarded(self, look: Callable[[], None]) -> None:
         """Look at something, unless this happens because of looking; a failure only spoils the unit."""
-        me = threading.get_ident()
+        me = get_ident()
         if self._busy == me:
             return
         self._busy = me
@@ -160,14 +169,16 @@ def harness_asks(depth: int) -> bool:
 
     ``depth``: how many frames up what is done was called. The standard library only passes the question on.
     """
-    frame: FrameType | None = _getframe(depth)
+    frame: FrameType | None = _getframe()
+    for _ in range(depth):
+        frame = frame and frame.f_back
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(_IMPORTLIB):
             if frame.f_code.co_name in _IMPORTING:
                 return True
         elif file.startswith(_HARNESS) and not file.startswith(_HERE):
-            return True
+            return not file.endswith(_ON_BEHALF)
         elif not file.startswith((_STDLIB, _FROZEN, _HERE)) or any(part in file for part in _SITE):
             return False
         frame = frame.f_back

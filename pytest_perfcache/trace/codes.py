@@ -58,6 +58,14 @@ class Codes:
         self.stateful: dict[int, Stateful] = {}
         """Functions that may keep something for later calls."""
 
+    def enter(self, path: str, qualname: str) -> int:
+        """The number of a function that ran in another process; its code may follow."""
+        key = (path, qualname)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.names)
+            self.names.append(key)
+        return self._numbers[key]
+
     def number(self, path: str, code: CodeType) -> int:
         key = (path, enclosing_name(code.co_qualname))
         found = self._numbers.get(key)

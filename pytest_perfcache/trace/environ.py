@@ -13,6 +13,7 @@ from pytest_perfcache.trace.inputs import Inputs
 
 _getframe: Final = sys._getframe  # tests take it away from `sys`
 _PYTEST: Final = f"{os.sep}_pytest{os.sep}"
+_OWN: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class EnvironObserver:
@@ -62,4 +63,4 @@ def _harness(frame: Any) -> bool:
     """Whether pytest reads the variable for itself; ``os`` and ``_collections_abc`` only pass the question on."""
     while frame is not None and frame.f_code.co_filename.startswith(("<frozen os", "<frozen _collections_abc")):
         frame = frame.f_back
-    return frame is not None and _PYTEST in frame.f_code.co_filename
+    return frame is not None and (_PYTEST in frame.f_code.co_filename or frame.f_code.co_filename.startswith(_OWN))

@@ -1,14 +1,14 @@
 """Sees each project module just before it is executed: marks its functions, and observes its import as a unit.
 
-Two loaders execute the Python files of a test run: ``SourceFileLoader`` (and what derives from it) and pytest's
-assertion rewriter. The first is patched in its class; of the second, the module-level name ``exec`` is shadowed, so
-that the code object passes by here after pytest compiled, rewrote or loaded it. Both are undone by
-:meth:`ImportObserver.close`.
+``SourceFileLoader`` (and what derives from it), pytest's assertion rewriter and ``runpy`` execute the Python files of a
+test run. The first is patched in its class; of the others, the module-level name ``exec`` is shadowed, so that the
+code object passes by here after it was compiled, rewritten or loaded. All are undone by :meth:`ImportObserver.close`.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,15 +17,12 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final
 
-import pytest
-
 from pytest_perfcache.facts.stats import RACY_NS, Signature
 from pytest_perfcache.trace.codes import import_statements
 from pytest_perfcache.trace.modules import Module, Modules
 from pytest_perfcache.trace.recorder import Recorder
 
 _REWRITER: Final = "AssertionRewritingHook"
-_PYTEST_TAG: Final = f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}"
 
 
 class ImportObserver:
@@ -39,6 +36,7 @@ class ImportObserver:
         self._loaded: dict[str, Signature | None] = {}
         self._undo = ExitStack()
         self._patch(SourceFileLoader, "exec_module", self._source_loader(SourceFileLoader.exec_module))
+        self._patch(runpy, "exec", self._runpy_exec)
         rewriter = next((type(finder) for finder in sys.meta_path if type(finder).__name__ == _REWRITER), None)
         if rewriter is not None:
             self._patch(rewriter, "exec_module", self._rewriting_loader(rewriter.exec_module))  # type: ignore[attr-defined]
@@ -101,6 +99,21 @@ class ImportObserver:
             return
         self._execute(path, code, namespace, self._loaded.get(path))
 
+    def _runpy_exec(self, code: CodeType, namespace: dict[str, Any]) -> None:
+        """Stands for ``exec`` in ``runpy``: ``python -m`` and ``run_path``. Compiles anew: the code may be stale."""
+        spec = namespace.get("__spec__")
+        origin = namespace.get("__file__") if spec is None else spec.origin
+        places = self._modules.places
+        if not isinstance(origin, str) or not origin.endswith(".py") or not places.is_project(origin):
+            exec(code, namespace)
+            return
+        signature = Signature.of(origin)
+        with self._loading(origin):
+            source = Path(origin).read_bytes()
+        code = compile(source, code.co_filename, "exec", dont_inherit=True)
+        name = namespace["__name__"] if spec is None else spec.name
+        self._execute(places.relative(origin), code, namespace, signature, name)
+
     def _project_path(self, module: ModuleType) -> str | None:
         spec = module.__spec__
         origin = spec.origin if spec is not None else None
@@ -108,9 +121,11 @@ class ImportObserver:
             return None
         return self._modules.places.relative(origin)
 
-    def _execute(self, path: str, code: CodeType, namespace: dict[str, Any], signature: Signature | None) -> None:
+    def _execute(
+        self, path: str, code: CodeType, namespace: dict[str, Any], signature: Signature | None, name: str = ""
+    ) -> None:
         __tracebackhide__ = True
-        module = self._entered(path, code, str(namespace["__name__"]), signature)
+        module = self._entered(path, code, name or str(namespace["__name__"]), signature)
         recorder = self._recorder
         recorder.add_module(path)
         code = recorder.calls.instrument(code, path)
@@ -155,7 +170,9 @@ def drop_racy_bytecode(source: Path) -> None:
         caches = [Path(importlib.util.cache_from_source(str(source)))]
     except (OSError, NotImplementedError):
         return
-    caches.append(caches[0].with_name(f"{source.stem}.{_PYTEST_TAG}.pyc"))
+    if "pytest" in sys.modules:
+        tag = f"{sys.implementation.cache_tag}-pytest-{sys.modules['pytest'].__version__}"
+        caches.append(caches[0].with_name(f"{source.stem}.{tag}.pyc"))
     for cache in caches:
         try:
             if cache.stat().st_mtime_ns < modified + RACY_NS:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
 from pytest_perfcache.facts.places import Places
@@ -21,8 +22,12 @@ from pytest_perfcache.facts.world import (
     whole_environment,
 )
 from pytest_perfcache.model import Fingerprint, Kind
+from pytest_perfcache.trace.handover import Seen
 from pytest_perfcache.trace.recorder import Recorder
 from pytest_perfcache.trace.unit import Unit
+
+_PLACES: Final = (Kind.FILE, Kind.DIRECTORY, Kind.STAT)
+_UNSEEN: Final = Seen(None)
 
 
 class Inputs:
@@ -37,6 +42,7 @@ class Inputs:
         self._written: dict[str, Unit] = {}
         self._made: set[str] = set()
         self._derived: set[str] = set()
+        self._moved: set[str] = set()
 
     def read_file(self, path: str) -> None:
         """A file was opened for reading, or looked for and not found."""
@@ -97,6 +103,40 @@ class Inputs:
         self._fingerprints.setdefault(key, whole_environment(self._environ))
         self._recorder.add_input(key)
 
+    def seen(self, key: str) -> Seen:
+        """An input as it was at first use."""
+        return Seen(self._fingerprints.get(key), key in self._signatures, self._signatures.get(key))
+
+    def written(self) -> tuple[list[str], list[str]]:
+        """Absolute paths: files that were written, and directories that were made."""
+        return list(self._written), list(self._made)
+
+    def adopt_writes(self, written: Iterable[str], made: Iterable[str], unit: Unit) -> None:
+        """A child of ``unit`` wrote these files and made these directories."""
+        for path in written:
+            self._written.setdefault(path, unit)
+        self._made.update(made)
+
+    def adopt(self, key: str, seen: Seen) -> bool:
+        """A child used an input: whether it is one to this process, too. What the run itself made or set is none."""
+        kind, _, name = key.partition(":")
+        if kind == Kind.ENVIRONMENT:
+            if seen.fingerprint != environment_fingerprint(self._environ.get(name)):
+                return False
+        elif kind == Kind.ENVIRONMENT_NAMES:
+            seen = Seen(whole_environment(self._environ))
+        elif kind in _PLACES and self._own(os.path.join(self._places.root, name)):
+            return False
+        known = self.seen(key)
+        if known == _UNSEEN:
+            if seen.fingerprint is not None:
+                self._fingerprints[key] = seen.fingerprint
+            if seen.looked:
+                self._signatures[key] = seen.signature
+        elif known.looked != seen.looked or known[0 if not seen.looked else 2] != seen[0 if not seen.looked else 2]:
+            self._moved.add(key)
+        return True
+
     def depend_on_variable(self, unit: Unit, name: str, value: str | None) -> None:
         """The user says that ``unit`` depends on a variable."""
         key = f"{Kind.ENVIRONMENT}:{name}"
@@ -125,7 +165,7 @@ class Inputs:
                 settled.setdefault(key, ABSENT if signature is None else fingerprint(path.read_bytes()))
             else:
                 settled.pop(key, None)
-        return settled
+        return {key: found for key, found in settled.items() if key not in self._moved}
 
     def _holds(self, key: str, found: Fingerprint) -> bool:
         kind, _, name = key.partition(":")

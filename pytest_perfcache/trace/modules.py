@@ -42,6 +42,7 @@ class _Reached:
     blocks: int
     inputs: frozenset[str]
     untracked: str
+    imports: frozenset[str]
 
 
 class Modules:
@@ -52,6 +53,8 @@ class Modules:
         self._codes = codes
         self.by_path: dict[str, Module] = {}
         self.by_number: list[Module] = []
+        self._elsewhere: dict[tuple[str, Fingerprint, bool], Module] = {}
+        self._foreign = 0
         self._paths: dict[str, str | None] = {}
         self._reached: dict[frozenset[str], _Reached] = {}
         self._edges: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
@@ -74,6 +77,27 @@ class Modules:
         self.by_path[path] = module
         self.forget_closures()
         return module
+
+    def add_elsewhere(self, path: str, content: Fingerprint, signature: Signature | None, *, coarse: bool) -> Module:
+        """A module as a child process loaded it, beside what this process knows; its closure came along with it."""
+        key = (path, content, coarse)
+        module = self._elsewhere.get(key)
+        if module is None:
+            module = Module(len(self.by_number), path, "", content, signature, Unit(f"import of {path}"), coarse=coarse)
+            self._elsewhere[key] = module
+            self._foreign |= 1 << module.number
+            self.by_number.append(module)
+        return module
+
+    def standing(self) -> Iterator[Module]:
+        """Every module as it was loaded last, here and in child processes."""
+        yield from self.by_path.values()
+        yield from self._elsewhere.values()
+
+    def content(self, path: str) -> Fingerprint:
+        """What a module's file held when it was loaded."""
+        module = self.by_path.get(path)
+        return next(m.content for m in self._elsewhere.values() if m.path == path) if module is None else module.content
 
     def forget_closures(self) -> None:
         self._reached.clear()
@@ -104,9 +128,10 @@ class Modules:
     def touched(self, units: Iterable[Unit], paths: Iterable[str]) -> Touched:
         """What a test depends on that consists of these units and starts from these modules."""
         found = whole(units)
-        blocks = 0
+        blocks = elsewhere = 0
         roots = set(paths)
         for unit in found:
+            elsewhere |= unit.elsewhere
             blocks |= unit.blocks
             roots |= unit.modules
         roots |= self._imported_by(blocks)[0]
@@ -115,12 +140,14 @@ class Modules:
         reached = self._reach(frozenset(roots))
         untracked = next((unit.untracked for unit in found if unit.untracked), reached.untracked)
         inputs = reached.inputs.union(*(unit.inputs for unit in found))
-        return Touched(reached.modules, blocks | reached.blocks, inputs, untracked)
+        imports = reached.imports.union(*(unit.imports for unit in found))
+        return Touched(reached.modules | elsewhere, blocks | reached.blocks, inputs, untracked, imports)
 
     def imported(self, touched: Touched) -> frozenset[str]:
         """Top-level names of everything that these modules and functions import, there or not."""
-        found = self._imported_by(touched.blocks)[1]
-        return found.union(*(self._edges_of(self.by_number[n])[1] for n in numbers_in(touched.modules)))
+        found = self._imported_by(touched.blocks)[1] | touched.imports
+        here = numbers_in(touched.modules & ~self._foreign)
+        return found.union(*(self._edges_of(self.by_number[number])[1] for number in here))
 
     def _loaded(self) -> set[str]:
         """Every project module in ``sys.modules``: for code that may reach any of them by a computed name."""
@@ -154,7 +181,7 @@ class Modules:
         self._reached, self._edges = reached, edges
         module.coarse = True
         if source is not None and path.endswith(".py"):
-            module.imports = tuple(_all_imports(source, path))
+            module.imports = tuple(all_imports(source, path))
         return module
 
     def _edges_of(self, module: Module) -> tuple[frozenset[str], frozenset[str]]:
@@ -195,14 +222,17 @@ class Modules:
 def _join(modules: Iterable[Module]) -> _Reached:
     mask = blocks = 0
     inputs: set[str] = set()
+    imports: set[str] = set()
     untracked = ""
     for module in modules:
         mask |= 1 << module.number
         for unit in whole([module.unit]):
             blocks |= unit.blocks
             inputs |= unit.inputs
+            imports |= unit.imports
+            mask |= unit.elsewhere
             untracked = untracked or unit.untracked
-    return _Reached(mask, blocks, frozenset(inputs), untracked)
+    return _Reached(mask, blocks, frozenset(inputs), untracked, frozenset(imports))
 
 
 def _targets(specs: Iterable[ImportSpec], package: str) -> Iterator[str]:
@@ -229,7 +259,8 @@ def _loaded_name(file: str) -> str:
     return Path(file).stem
 
 
-def _all_imports(source: bytes, path: str) -> Iterator[ImportSpec]:
+def all_imports(source: bytes | str, path: str) -> Iterator[ImportSpec]:
+    """Every import statement in a source, wherever it stands; none where it is not valid Python."""
     try:
         waiting: list[CodeType] = [compile(source, path, "exec", dont_inherit=True)]
     except (SyntaxError, ValueError):

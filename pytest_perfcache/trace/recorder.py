@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import threading
+from _thread import get_ident
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType
@@ -31,7 +31,8 @@ class Recorder:
         self._stack = [self.session]
         self.kept = Kept(codes, self.flush, lambda: self.current if self.at_home else None)
         calls.scopes = self.kept
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
+        self._inherited = 0
 
     @property
     def current(self) -> Unit:
@@ -40,7 +41,17 @@ class Recorder:
     @property
     def at_home(self) -> bool:
         """Whether the calling thread is the one that enters and leaves units."""
-        return threading.get_ident() == self._thread
+        return get_ident() == self._thread
+
+    @property
+    def stack(self) -> tuple[Unit, ...]:
+        """The units at work, innermost last."""
+        return tuple(self._stack)
+
+    def continue_here(self) -> None:
+        """This process is a copy of the one that entered the units, and this thread its only one."""
+        self._thread = get_ident()
+        self._inherited = len(self._stack)
 
     @contextmanager
     def unit(self, unit: Unit) -> Iterator[Unit]:
@@ -59,6 +70,8 @@ class Recorder:
         self.flush()
         while len(self._stack) > 1 and self._stack.pop() is not unit:
             pass
+        if len(self._stack) < self._inherited:
+            self.session.spoil("a copy of the process goes on where the original was")
 
     def flush(self) -> None:
         """Give the functions entered so far to the current unit."""
@@ -66,7 +79,7 @@ class Recorder:
         if hit:
             blocks, names = mask_of(hit), self.codes.names
             paths = {names[number][0] for number in hit}
-            for unit in self._at_work():
+            for unit in self.at_work():
                 unit.blocks |= blocks
                 unit.modules |= paths
         if not self.calls.intact():
@@ -74,17 +87,17 @@ class Recorder:
 
     def add_module(self, path: str) -> None:
         """A project module is imported."""
-        for unit in self._at_work():
+        for unit in self.at_work():
             unit.modules.add(path)
 
     def add_input(self, key: str) -> None:
         """Something outside the code is used."""
-        for unit in self._at_work():
+        for unit in self.at_work():
             unit.inputs.add(key)
 
     def spoil(self, why: str) -> None:
         """Something happens that can not be tracked."""
-        for unit in self._at_work():
+        for unit in self.at_work():
             unit.spoil(why)
 
     def noted(self, function: FunctionType, around: object) -> None:
@@ -114,6 +127,6 @@ class Recorder:
             if number is not None:
                 self.kept.add_defaults(number, changeable)
 
-    def _at_work(self) -> list[Unit]:
+    def at_work(self) -> list[Unit]:
         """The current unit, and those of the open scopes."""
         return [self._stack[-1], *(keeper.unit for keeper in self.kept.open)]

@@ -14,7 +14,8 @@ class Unit:
     """What one piece of work (an import, a collection, a fixture's set-up, a test) touched so far.
 
     ``blocks`` is a bit mask of function numbers; ``modules`` are paths of project modules; ``inputs`` are fact keys;
-    ``fixtures`` are names of fixtures asked for while it ran; ``parts`` are other units that it stands on.
+    ``fixtures`` are names of fixtures asked for while it ran; ``parts`` are other units that it stands on;
+    ``elsewhere`` is a bit mask of modules that child processes loaded, ``imports`` top-level names that they imported.
     """
 
     name: str
@@ -23,6 +24,8 @@ class Unit:
     inputs: set[str] = field(default_factory=set)
     fixtures: set[str] = field(default_factory=set)
     parts: list[Unit] = field(default_factory=list)
+    elsewhere: int = 0
+    imports: set[str] = field(default_factory=set)
     untracked: str = ""
     """Why this work can not be tracked, in words; empty while it can."""
 
@@ -38,6 +41,8 @@ class Touched(NamedTuple):
     blocks: int
     inputs: frozenset[str]
     untracked: str
+    imports: frozenset[str] = frozenset()
+    """Top-level names that child processes imported."""
 
 
 def mask_of(numbers: Iterable[int]) -> int:

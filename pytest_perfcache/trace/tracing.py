@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_perfcache.facts.places import Places
-from pytest_perfcache.trace.audit import AuditObserver
+from pytest_perfcache.trace.audit import AuditObserver, harness_asks
 from pytest_perfcache.trace.calls import call_tracer
+from pytest_perfcache.trace.children import Children
 from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.environ import EnvironObserver
+from pytest_perfcache.trace.exchange import Exchange
 from pytest_perfcache.trace.imports import ImportObserver
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.kept import watch_functools
@@ -30,6 +32,7 @@ class Tracing:
     inputs: Inputs
     places: Places
     environ: Mapping[str, str]
+    children: Children
     _observers: ExitStack
 
     @classmethod
@@ -52,7 +55,13 @@ class Tracing:
         observers.callback(audit.close)
         observers.callback(StatObserver(inputs, audit.guarded).close)
         observers.callback(EnvironObserver(inputs).close)
-        return cls(recorder, modules, inputs, places, environ, observers)
+        exchange = Exchange(recorder, modules, inputs, places)
+        children = Children(recorder, exchange, harness_asks)
+        children.install()
+        observers.callback(children.close)
+        audit.before = children.poll
+        audit.spawning = lambda: children.spawning
+        return cls(recorder, modules, inputs, places, environ, children, observers)
 
     def stop(self) -> None:
         self._observers.close()

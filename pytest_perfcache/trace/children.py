@@ -1,0 +1,241 @@
+"""Child processes: those that run Python tell what they touched, all others spoil the unit that started them.
+
+Each start that can be traced gets a *ticket*, a name that no other start has, put into the new process's environment
+(or, at a fork, left in its memory). The child writes its handover under that name as the last thing it does. When
+the test ends, the units that started the child take over what it touched; a child whose handover is not there by
+then (killed, still running, left by a way that we do not see) spoils them.
+"""
+
+from __future__ import annotations
+
+import _posixsubprocess
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeAlias
+
+from pytest_perfcache.trace.exchange import Exchange
+from pytest_perfcache.trace.handover import Handover
+from pytest_perfcache.trace.programs import Word, found, has_entry, is_helper, is_this_python, title, words_of
+from pytest_perfcache.trace.recorder import Recorder
+from pytest_perfcache.trace.unit import Unit
+
+VARIABLE: Final = "PERFCACHE_CHILD"
+"""Ticket and directory, joined by a colon. A traced child takes it out of its environment before anything runs."""
+_NAME: Final = os.fsencode(VARIABLE)
+_SUFFIX: Final = ".json"
+_Environment: TypeAlias = Mapping[Any, Any] | None
+_ARGS, _CANDIDATES, _DIRECTORY, _ENVIRONMENT, _PREEXEC = 0, 1, 4, 5, -2
+"""Places in the arguments of ``_posixsubprocess.fork_exec``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    ticket: str
+    name: str
+    units: tuple[Unit, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Children:
+    """Those of this process. ``ticket``: its own, empty where it is the session's."""
+
+    recorder: Recorder
+    exchange: Exchange
+    harness_asks: Callable[[int], bool]
+    installed: bool = field(default_factory=has_entry)
+    spawning: bool = False
+    """A program is being spawned that was decided upon; the interpreter will tell of it."""
+    ticket: str = ""
+    directory: Path | None = None
+    _process: int = field(default_factory=os.getpid)
+    _owner: int = 0
+    _count: int = 0
+    _forking: _Started | None = None
+    _outstanding: list[_Started] = field(default_factory=list)
+    _undo: ExitStack = field(default_factory=ExitStack)
+
+    def install(self) -> None:
+        """Be told of every start from now on."""
+        before = _activate(self)
+        self._undo.callback(_activate, before)
+        self._patch(_posixsubprocess, "fork_exec", _fork_exec)
+        subprocess = sys.modules.get("subprocess")
+        if subprocess is not None:
+            self._patch(subprocess, "_fork_exec", _fork_exec)
+        self._patch(os, "posix_spawn", _posix_spawn)
+        self._patch(os, "_exit", _exit)
+
+    def close(self) -> None:
+        self._undo.close()
+        if self.directory is not None and self._owner == os.getpid():
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A program is about to be executed: the arguments with which to do so."""
+        words = words_of(args[_ARGS])
+        if is_helper(words) or self.harness_asks(3):
+            return args
+        value = self._announce(found(args[_CANDIDATES], args[_DIRECTORY]), words, traceable=args[_PREEXEC] is None)
+        if value is None:
+            return args
+        given = args[_ENVIRONMENT]
+        if given is None:
+            given = [name + b"=" + content for name, content in os.environb.items()]
+        return (*args[:_ENVIRONMENT], [*given, _NAME + b"=" + value], *args[_ENVIRONMENT + 1 :])
+
+    def spawn(self, path: Word, args: Sequence[Word], given: _Environment) -> _Environment:
+        """A program is about to be spawned: the environment to give it."""
+        words = words_of(args)
+        if is_helper(words) or self.harness_asks(3):
+            return given
+        value = self._announce(found([path], None), words)
+        if value is None:
+            return given
+        return {**(os.environb if given is None or given is os.environ else given), _NAME: value}
+
+    def _announce(self, program: str | None, words: list[str], *, traceable: bool = True) -> bytes | None:
+        """The variable's value for the new process; None where it can not be traced."""
+        if not traceable or not self.installed or not is_this_python(program, words):
+            self.recorder.spoil(f"starts a program: {title(words)}")
+            return None
+        started = self._started(title(words))
+        return os.fsencode(f"{started.ticket}:{self._home()}")
+
+    def before_fork(self) -> None:
+        if not self.harness_asks(3):
+            self._home()
+            self._forking = self._started("a copy of itself")
+
+    def after_fork_in_child(self) -> None:
+        """This process is the child now; what its parent's unit touched so far is its, too."""
+        forking, self._forking = self._forking, None
+        self._outstanding.clear()
+        self._process = os.getpid()
+        self._count = 0
+        self.ticket = "" if forking is None else forking.ticket
+        self.recorder.continue_here()
+        self.exchange.begin()
+
+    def after_fork_in_parent(self) -> None:
+        self._forking = None
+
+    def poll(self) -> None:
+        """Take over from the children that have ended."""
+        for started in self._outstanding.copy():
+            self._take_over(started)
+
+    def settle(self) -> None:
+        """The test ends: who has not ended by now spoils the units that started it."""
+        self.poll()
+        for started in self._outstanding:
+            for unit in started.units:
+                unit.spoil(f"starts a program that left no trace: {started.name}")
+        self._outstanding.clear()
+
+    def finish(self) -> None:
+        """This process ends: tell the parent."""
+        ticket, self.ticket = self.ticket, ""
+        if not ticket or self.directory is None or self._process != os.getpid():
+            return
+        self.settle()
+        self.exchange.hand_over().write(self.directory / f"{ticket}{_SUFFIX}")
+
+    def _patch(self, owner: Any, name: str, value: Callable[..., Any]) -> None:
+        self._undo.callback(setattr, owner, name, getattr(owner, name))
+        setattr(owner, name, value)
+
+    def _home(self) -> Path:
+        if self.directory is None:
+            self.directory = Path(tempfile.mkdtemp(prefix="perfcache-"))
+            self._owner = os.getpid()
+            (self.directory / "setup").write_text(self.exchange.setup(), "utf-8")
+        return self.directory
+
+    def _started(self, name: str) -> _Started:
+        self.recorder.flush()
+        self._count += 1
+        ticket = f"{self.ticket}.{self._count}" if self.ticket else str(self._count)
+        started = _Started(ticket, name, tuple(self.recorder.at_work()))
+        self._outstanding.append(started)
+        return started
+
+    def _take_over(self, started: _Started) -> None:
+        file = self._home() / f"{started.ticket}{_SUFFIX}"
+        try:
+            data = file.read_bytes()
+        except OSError:
+            return
+        self._outstanding.remove(started)
+        handover = Handover.decode(data)
+        file.unlink()
+        why = handover.untracked
+        if handover.environment != sys.prefix:
+            why = "it belongs to another environment"
+        if why:
+            for unit in started.units:
+                unit.spoil(f"{started.name}: {why}")
+        self.exchange.adopt(handover, started.units)
+
+
+def nested() -> bool:
+    """Whether this process is a traced child, or runs in one."""
+    return _active is not None and bool(_active.ticket)
+
+
+def finish() -> None:
+    """The process ends. Any fault only means that there is no trace."""
+    active = _active
+    if active is not None:
+        try:
+            active.finish()
+        except Exception:  # the parent finds no trace, and says so
+            return
+
+
+_active: Children | None = None
+_hooked = False
+_original_fork_exec: Final = _posixsubprocess.fork_exec
+_original_spawn: Final = os.posix_spawn
+_original_exit: Final = os._exit
+
+
+def _activate(children: Children | None) -> Children | None:
+    global _active, _hooked  # noqa: PLW0603 - hooks at forks can not be taken back: one set for the life of the process
+    before, _active = _active, children
+    if not _hooked:
+        _hooked = True
+        os.register_at_fork(
+            before=lambda: None if _active is None else _active.before_fork(),
+            after_in_parent=lambda: None if _active is None else _active.after_fork_in_parent(),
+            after_in_child=lambda: None if _active is None else _active.after_fork_in_child(),
+        )
+    return before
+
+
+def _fork_exec(*args: Any) -> int:
+    active = _active
+    pid: int = _original_fork_exec(*(args if active is None else active.start(args)))
+    return pid
+
+
+def _posix_spawn(path: Any, argv: Any, env: Any, **options: Any) -> int:
+    active = _active
+    if active is None:
+        return _original_spawn(path, argv, env, **options)
+    env = active.spawn(path, argv, env)
+    active.spawning = True
+    try:
+        return _original_spawn(path, argv, env, **options)
+    finally:
+        active.spawning = False
+
+
+def _exit(status: int) -> NoReturn:
+    finish()
+    _original_exit(status)
