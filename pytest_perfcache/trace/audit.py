@@ -34,8 +34,8 @@ _HARNESS: Final = (
     ),
 )
 """A child process has no harness: if it runs pytest, that is what the test does."""
-_HERE: Final = os.path.dirname(__file__) + os.sep
-"""Observers stand between the code and what it asks for."""
+_BETWEEN: Final = os.path.join(os.path.dirname(__file__), "stat.py")
+"""Stands between the code and what it asks for."""
 _ON_BEHALF: Final = f"{os.sep}pytester.py"
 _FROZEN: Final = "<frozen "
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep
@@ -177,9 +177,9 @@ def harness_asks(depth: int) -> bool:
         if file.startswith(_IMPORTLIB):
             if frame.f_code.co_name in _IMPORTING:
                 return True
-        elif file.startswith(_HARNESS) and not file.startswith(_HERE):
+        elif file.startswith(_HARNESS) and file != _BETWEEN:
             return not file.endswith(_ON_BEHALF)
-        elif not file.startswith((_STDLIB, _FROZEN, _HERE)) or any(part in file for part in _SITE):
+        elif not file.startswith((_STDLIB, _FROZEN, _BETWEEN)) or any(part in file for part in _SITE):
             return False
         frame = frame.f_back
     return False
