@@ -45,9 +45,11 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> Generator[None, Any, Any]:
     _give_back_path(early_config, args)
+    from pytest_perfcache.run.faults import harmless
     from pytest_perfcache.run.session import begin_tracing, unconfigure
 
-    begin_tracing(early_config)
+    with harmless("records nothing"):
+        begin_tracing(early_config)
     try:
         return (yield)
     except BaseException:
@@ -71,9 +73,11 @@ def _give_back_path(config: pytest.Config, args: list[str]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    from pytest_perfcache.run.faults import harmless
     from pytest_perfcache.run.session import configure
 
-    configure(config)
+    with harmless("takes no part in this run"):
+        configure(config)
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:

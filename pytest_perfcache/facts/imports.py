@@ -9,14 +9,17 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.machinery import all_suffixes
+from itertools import pairwise
 from typing import Final
 
-from pytest_perfcache.facts.digest import ABSENT, fingerprint_text
+from pytest_perfcache.facts.digest import ABSENT, fingerprint_all
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Fingerprint
 
 _ENTRIES: Final = "@"
 _SEPARATOR: Final = ";"
+_SPREAD: Final = "/*"
+"""Marks a directory that is only one part of a namespace package."""
 _SUFFIXES: Final = tuple(all_suffixes())
 _BUILT_IN: Final = frozenset((*sys.stdlib_module_names, *sys.builtin_module_names))
 
@@ -41,22 +44,44 @@ class ImportResolver:
         return list(dict.fromkeys(inside))
 
     def fingerprint(self, name: str) -> Fingerprint:
-        """What provides the module now: a place in the project, the world outside, or nothing (``ABSENT``)."""
+        """What provides the module now: places in the project, the world outside, or nothing (``ABSENT``)."""
         module, _, entries = name.partition(_ENTRIES)
-        for entry in entries.split(_SEPARATOR) if entries else ():
-            found = self._provider(os.path.join(self._places.root, entry), module)
-            if found:
-                return fingerprint_text(f"{entry}/{found}")
-        if module in _BUILT_IN or any(self._provider(entry, module) for entry in self._search_path):
-            return fingerprint_text("outside the project")
+        found = self._providers(module.split("."), entries.split(_SEPARATOR) if entries else [])
+        if found:
+            return fingerprint_all(found)
+        top = module.partition(".")[0]
+        if top in _BUILT_IN or any(self._provider(entry, top) for entry in self._search_path):
+            return fingerprint_all(["outside the project"])
         return ABSENT
 
+    def _providers(self, parts: list[str], entries: list[str]) -> list[str]:
+        """The first place that has the module; of a package without ``__init__``, every place up to that."""
+        spread: list[str] = []
+        for entry in entries:
+            directory = os.path.join(self._places.root, entry)
+            found = self._provider(directory, parts[0])
+            if found.endswith(_SPREAD):
+                spread += [f"{entry}/{found}", *self._inside(directory, parts)]
+            elif found:
+                return [f"{entry}/{found}", *self._inside(directory, parts)]
+        return spread
+
+    def _inside(self, directory: str, parts: list[str]) -> list[str]:
+        """What provides each further part of a dotted name."""
+        found = []
+        for parent, name in pairwise(parts):
+            directory = os.path.join(directory, parent)
+            found.append(self._provider(directory, name))
+        return found
+
     def _provider(self, directory: str, module: str) -> str:
-        """A package goes before an extension module, and that before a source file, as Python searches."""
+        """A package goes before an extension module, that before a source file, and that before a bare directory."""
         names = self._names(directory)
-        if module in names and os.path.isdir(os.path.join(directory, module)):
+        package = module in names and os.path.isdir(os.path.join(directory, module))
+        if package and any(f"__init__{suffix}" in self._names(os.path.join(directory, module)) for suffix in _SUFFIXES):
             return module
-        return next((module + suffix for suffix in _SUFFIXES if module + suffix in names), "")
+        source = next((module + suffix for suffix in _SUFFIXES if module + suffix in names), "")
+        return source or (module + _SPREAD if package else "")
 
     def _names(self, directory: str) -> frozenset[str]:
         found = self._listings.get(directory)

@@ -76,11 +76,15 @@ class Harvest:
         return (*self._module_facts(touched.modules), *blocks, *lines, *read, *self._import_facts(touched))
 
     def _line_facts(self, touched: Touched) -> Iterator[Fact]:
-        """Code that looks at line numbers depends on all of the files whose functions ran."""
-        if touched.blocks & self._tracing.recorder.codes.looks_at_lines:
-            paths = {self._tracing.recorder.codes.names[number][0] for number in numbers_in(touched.blocks)}
+        """Code that looks at line numbers depends on all of the files whose functions ran, and that it imports."""
+        codes, modules = self._tracing.recorder.codes, self._tracing.modules
+        lookers = touched.blocks & codes.looks_at_lines
+        if lookers:
+            paths = {codes.names[number][0] for number in numbers_in(touched.blocks)}
+            for number in numbers_in(lookers):
+                paths |= modules.directly(codes.names[number][0])
             for path in sorted(paths):
-                yield self._fact(f"{Kind.SOURCE}:{path}", self._tracing.modules.content(path))
+                yield self._fact(f"{Kind.SOURCE}:{path}", modules.content(path))
 
     def _block_fact(self, number: int) -> Fact:
         fact = self._blocks.get(number)

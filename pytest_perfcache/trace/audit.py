@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from _thread import get_ident
 from collections.abc import Callable
 from importlib.util import find_spec
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from pytest_perfcache.facts.places import Places
@@ -20,6 +21,11 @@ from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.programs import PROBES
 from pytest_perfcache.trace.recorder import Recorder
 
+if TYPE_CHECKING:
+    import socket
+
+_LOCAL: Final = ("127.", "::1", "localhost", "0.0.0.0")
+_NUMERIC: Final = str.maketrans("", "", "0123456789.:abcdefABCDEF")
 _ACCESS: Final = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 _NAMELESS: Final = getattr(os, "O_TMPFILE", -1)
 """For a temporary file without a name; the path is its directory's."""
@@ -62,6 +68,7 @@ class AuditObserver:
         self._recorder = recorder
         self._importing = importing
         self._busy: int | None = None
+        self._bound: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.spawning: Callable[[], bool] = lambda: False
         self.before: Callable[[], None] = lambda: None
         """Called before a file or a directory is looked at: a child may have made it."""
@@ -74,7 +81,12 @@ class AuditObserver:
             "os.link": self._rename,
             "os.symlink": self._rename,
             "sqlite3.connect": self._database,
+            "socket.bind": self._bind,
             "socket.connect": self._connect,
+            "socket.getaddrinfo": self._look_up,
+            "socket.gethostbyname": self._look_up,
+            "socket.gethostbyaddr": self._look_up,
+            "ctypes.dlopen": self._library,
             "builtins.breakpoint": self._breakpoint,
             "os.posix_spawn": self._spawn,
             **dict.fromkeys(_PROGRAMS, self._program),
@@ -134,9 +146,31 @@ class AuditObserver:
         else:
             self._inputs.wrote(name)
 
+    def _bind(self, bound: socket.socket, _address: object) -> None:
+        self._bound.add(bound)
+
     def _connect(self, _socket: object, address: object) -> None:
-        if not harness_asks(_DEPTH):
+        """A server in this process is part of the test; every other one is a world of its own."""
+        if not self._serves(address) and not harness_asks(_DEPTH):
             self._recorder.spoil(f"connects to {address}")
+
+    def _serves(self, address: object) -> bool:
+        for bound in self._bound:
+            own = bound.getsockname() if bound.fileno() >= 0 else None
+            if own == address and own:
+                return True
+            if isinstance(own, tuple) and isinstance(address, tuple) and own[1] == address[1] and _is_local(address[0]):
+                return True
+        return False
+
+    def _look_up(self, host: object, *_: object) -> None:
+        if not _is_here(host) and not harness_asks(_DEPTH):
+            self._recorder.spoil(f"looks up {host} on the network")
+
+    def _library(self, path: object) -> None:
+        name = _path(path)
+        if name is not None and os.sep in name and not harness_asks(_DEPTH):
+            self._inputs.read_file(name)
 
     def _program(self, *args: object) -> None:
         name = os.path.basename(_path(args[0]) or "") if args else ""
@@ -183,6 +217,16 @@ def harness_asks(depth: int) -> bool:
             return False
         frame = frame.f_back
     return False
+
+
+def _is_local(host: object) -> bool:
+    return isinstance(host, str) and host.startswith(_LOCAL)
+
+
+def _is_here(host: object) -> bool:
+    """Whether a host is this one, or needs no look-up."""
+    name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+    return name is None or name in ("", "localhost") or not str(name).translate(_NUMERIC)
 
 
 def _path(path: object) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import opcode
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, CO_NEWLOCALS, CO_OPTIMIZED
@@ -15,11 +16,21 @@ from pytest_perfcache.trace.stateful import Stateful, may_be_stateful, stateful
 _IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
-_REFLECTIVE: Final = frozenset(("__import__", "import_module", "modules", "resolve_name", "find_spec", "run_module"))
+_REFLECTIVE: Final = frozenset(
+    """
+    __import__ cloudpickle copyreg dill find_spec import_module importorskip modules pickle resolve_name run_module
+    shelve
+    """.split()
+)
+_MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_TEST_FILE: Final = re.compile(r"(.*/)?(test_[^/]*|[^/]*_test|conftest)\.py")
+_LINES_IN_TESTS: Final = frozenset(("lineno",))
+"""Elsewhere this is mostly a parser's own business."""
 _LINES: Final = frozenset(
     """
     co_firstlineno co_lines extract_stack extract_tb f_lineno findsource format_exc format_exception format_stack
-    getframeinfo getinnerframes getouterframes getsource getsourcelines print_exc print_exception print_stack
+    getframeinfo getinnerframes getline getlines getouterframes getsource getsourcelines print_exc print_exception
+    print_stack
     tb_lineno walk_stack walk_tb
     """.split()
 )
@@ -78,14 +89,16 @@ class Codes:
     def _read(self, number: int, code: CodeType) -> None:
         for name in code.co_names:
             self.mentions[name].append(number)
+        names = frozenset(code.co_names)
         specs = tuple(import_statements(code))
+        if not _REFLECTIVE.isdisjoint(names):
+            self.reflective |= 1 << number
+            specs += tuple(named_modules(code))
         if specs:
             self.imports[number] = self.imports.get(number, ()) + specs
             self.importing |= 1 << number
-        names = frozenset(code.co_names)
-        if not _REFLECTIVE.isdisjoint(names):
-            self.reflective |= 1 << number
-        if not _LINES.isdisjoint(names):
+        in_test = _TEST_FILE.fullmatch(self.names[number][0]) is not None
+        if not _LINES.isdisjoint(names) or (in_test and not _LINES_IN_TESTS.isdisjoint(names)):
             self.looks_at_lines |= 1 << number
         if may_be_stateful(code):
             state = stateful(code)
@@ -119,6 +132,13 @@ def import_statements(code: CodeType) -> Iterator[ImportSpec]:
         if isinstance(level, int):
             yield ImportSpec(level, code.co_names[name], names if isinstance(names, tuple) else ())
         at = opcodes.find(_IMPORT_NAME, at + 1)
+
+
+def named_modules(code: CodeType) -> Iterator[ImportSpec]:
+    """Texts in code that imports by computed names, where they could be the names of modules."""
+    for constant in code.co_consts:
+        if isinstance(constant, str) and _MODULE_NAME.fullmatch(constant):
+            yield ImportSpec(0, constant, ())
 
 
 def argument_at(raw: bytes, at: int) -> tuple[int, int]:

@@ -167,6 +167,24 @@ class Modules:
             found = self._reached[roots] = _join(seen.values())
         return found
 
+    def _is_missing(self, target: str) -> bool:
+        """Whether this is a submodule of a project's package that was not there; an attribute is there."""
+        parent, _, name = target.rpartition(".")
+        package = sys.modules.get(parent)
+        return (
+            package is not None and target not in sys.modules and name not in vars(package) and self._belongs(package)
+        )
+
+    def _belongs(self, package: ModuleType) -> bool:
+        """Whether a package is the project's, or has a part in it."""
+        if getattr(package, "__file__", None) is not None:
+            return self.path_of_module(package) is not None
+        return any(self.places.is_project(f"{path}/__init__.py") for path in getattr(package, "__path__", ()))
+
+    def directly(self, path: str) -> frozenset[str]:
+        """The module itself and what it imports, as project paths."""
+        return self._edges_of(self._module(path))[0] | {path}
+
     def _module(self, path: str) -> Module:
         """The module, entered as coarse where it was loaded out of sight."""
         module = self.by_path.get(path)
@@ -215,7 +233,7 @@ class Modules:
             found = self.path_of(target)
             if found is not None:
                 paths.add(found)
-            libraries.add(target.partition(".")[0])
+            libraries.add(target if self._is_missing(target) else target.partition(".")[0])
         return frozenset(paths), frozenset(libraries)
 
 
