@@ -48,7 +48,7 @@ def begin_tracing(config: pytest.Config) -> None:
         return
     if not controls:
         config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
-    if not is_worker and config.pluginmanager.hasplugin("xdist"):
+    if not is_worker and hasattr(known, "numprocesses"):
         config.pluginmanager.register(WorkerCountPlugin(), "perfcache-worker-count")
 
 
