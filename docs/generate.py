@@ -59,7 +59,7 @@ def _takes(option: Option) -> str:
 
 
 def _default(option: Option) -> str:
-    if option.default is None:
+    if option.default is None or option.default == {}:
         return "none"
     units = {"ttl": " seconds (7d)", "size_limit": " bytes (500MB)"}
     shown = str(option.default).lower() if isinstance(option.default, bool) else f"{option.default}"

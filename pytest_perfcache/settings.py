@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from pytest_perfcache.errors import SettingsError
@@ -25,7 +26,17 @@ _QUANTITY: Final = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([a-z]*)\s*", re
 _COUNT: Final = re.compile(r"\s*[0-9]{1,15}\s*")
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
 _FALSE: Final = frozenset(("0", "false", "no", "off", ""))
-ORDERS: Final = ("auto", "file")
+ORDERS: Final = ("auto", "fastest", "failed", "longest", "file", "none")
+_CAPACITY: Final = re.compile(r"\s*([^=\s][^=]*?)\s*=\s*([0-9]{1,6})\s*")
+_SHARD: Final = re.compile(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part ``index`` of ``total``, counted from 1."""
+
+    index: int
+    total: int
 
 
 def parse_bool(text: str) -> bool:
@@ -67,6 +78,31 @@ def parse_share(text: str) -> float:
     if rest or not 0 <= share <= 1:
         raise ValueError("takes a share such as 5% or 0.05")
     return share
+
+
+def parse_resources(text: str) -> Mapping[str, int]:
+    """Capacities by name from lines, or parts between commas, such as ``gpu=2``."""
+    found = {}
+    for part in filter(str.strip, re.split(r"[,\n]", text)):
+        match = _CAPACITY.fullmatch(part)
+        if match is None or int(match[2]) == 0:
+            raise ValueError("takes NAME=CAPACITY, such as gpu=2, one a line or with commas between them")
+        found[match[1]] = int(match[2])
+    return found
+
+
+def parse_parallel(text: str) -> str:
+    """Which tests run side by side: ``all``, or those ``marked`` parallel_safe."""
+    if text not in ("all", "marked"):
+        raise ValueError("takes all or marked")
+    return text
+
+
+def parse_shard(text: str) -> Shard:
+    match = _SHARD.fullmatch(text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError("takes I/N with 1 <= I <= N, such as 2/5")
+    return Shard(int(match[1]), int(match[2]))
 
 
 def parse_report(text: str) -> tuple[str, str]:
@@ -157,10 +193,44 @@ OPTIONS: Final = (
     Option(
         "order",
         "--perfcache-order",
-        "auto: what failed first, then the fastest; file: as collected.",
+        "auto: what is most likely to fail soonest, then the quick ones, and the long ones early enough; "
+        "or fastest, failed, longest first; file: one file after the other; none: as collected.",
         "auto",
         parse_order,
         "ORDER",
+    ),
+    Option(
+        "resources",
+        "--perfcache-resources",
+        "How much there is of each resource that tests claim; one of what is not named.",
+        MappingProxyType[str, int]({}),
+        parse_resources,
+        "NAME=CAPACITY",
+    ),
+    Option(
+        "parallel",
+        "--perfcache-parallel",
+        "all: tests run side by side; marked: only those marked parallel_safe, the rest one at a time.",
+        "all",
+        parse_parallel,
+        "WHICH",
+    ),
+    Option(
+        "shard",
+        "--perfcache-shard",
+        "Run part I of N of the tests, spread by expected duration.",
+        None,
+        parse_shard,
+        "I/N",
+    ),
+    Option(
+        "replay",
+        "--perfcache-replay",
+        "Run in this process what one worker of the last parallel run ran, in its order.",
+        None,
+        str,
+        "WORKER",
+        persistent=False,
     ),
     Option(
         "verify",
@@ -219,6 +289,11 @@ class Settings:
     size_limit: int
     flaky_passes: int
     order: str
+    resources: Mapping[str, int]
+    """Capacities by name."""
+    parallel: str
+    shard: Shard | None
+    replay: str | None
     verify: float
     stats: bool
     explain: str | None

@@ -20,6 +20,11 @@ GOOD = {
     "size_limit": ("500MB", "1 GiB", "12"),
     "flaky_passes": ("0", "7", " 2 "),
     "order": ORDERS,
+    "resources": ("gpu=2", "gpu=2, licence = 10", "gpu=2\nroom 1=3\n", ""),
+    "parallel": ("all", "marked"),
+    "shard": ("1/1", "2/5", " 3 / 3 "),
+    "replay": ("gw0",),
+    "verify": ("0.5", "1"),
     "stats": ("1", "no"),
     "explain": ("", "tests/test_a.py::test_b"),
     "show": ("true", "false"),
@@ -32,6 +37,10 @@ BAD = {
     "size_limit": ("big", "5 XB", "-1", "9" * 400, "9" * 5000),
     "flaky_passes": ("-1", "two", "1.5", "", "²", "9" * 5000),
     "order": ("random", "AUTO"),
+    "resources": ("gpu", "gpu=", "=2", "gpu=0", "gpu=-1", "gpu=two", "gpu=1=2", "gpu=2 db=1"),
+    "parallel": ("some", ""),
+    "verify": ("half", "-1", "2"),
+    "shard": ("", "1", "0/2", "3/2", "a/b", "1/0", "1/2/3", "-1/2"),
     "stats": ("perhaps",),
     "show": ("perhaps",),
     "clear": ("perhaps",),
@@ -58,7 +67,7 @@ def expected(option: Option, text: str | None) -> Any:
 
 def test_the_examples_here_speak_of_every_option() -> None:
     assert GOOD.keys() == {option.name for option in OPTIONS}
-    assert BAD.keys() == GOOD.keys() - {"dir", "explain"}
+    assert BAD.keys() == GOOD.keys() - {"dir", "explain", "replay"}
 
 
 @given(st.data(), st.sampled_from(OPTIONS))

@@ -11,9 +11,10 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_perfcache.schedule.jobs import Job, Order
-from pytest_perfcache.schedule.meta import TestMeta, job_of, parse_capacities
+from pytest_perfcache.schedule.meta import TestMeta, job_of
 from pytest_perfcache.schedule.xdist_scheduler import ControllerSide
 from pytest_perfcache.schedule.xdist_worker import LINK, WorkerSide
+from pytest_perfcache.settings import parse_resources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         def describe(metas: Sequence[TestMeta]) -> list[Job]:
             return [job_of(meta, estimates.get(meta.nodeid, 0.05)) for meta in metas]
 
-        lines = [line for line in os.environ.get("PERFCACHE_TEST_CAPACITIES", "").split(",") if line]
+        capacities = parse_resources(os.environ.get("PERFCACHE_TEST_CAPACITIES", ""))
         order = Order(os.environ.get("PERFCACHE_TEST_ORDER", "auto"))
-        side = ControllerSide(config, describe, capacities=parse_capacities(lines), order=order)
+        side = ControllerSide(config, describe, capacities=capacities, order=order)
         config.pluginmanager.register(side, "perfcache-schedule-controller")

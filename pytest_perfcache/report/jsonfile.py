@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ def document(session: Session) -> dict[str, Any]:
             "efficiency": session.efficiency,
             "reasons": dict(session.by_reason()),
         },
+        "parallel": None if session.parallel is None else asdict(session.parallel),
         "tests": {nodeid: _test(session, nodeid) for nodeid in session.nodeids()},
     }
 

@@ -28,6 +28,30 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class Parallel:
+    """What became of the workers' time, in seconds summed over the workers; ``wall`` is that of the run."""
+
+    wall: float
+    start_up: float
+    collection: float
+    gaps: float
+    """Between tests."""
+    tail: float
+    """Idle after a worker's last test."""
+    waiting: Mapping[str, float]
+    """By the resource that somebody else held."""
+    efficiency: float
+    """Time in tests over the time after collection, between 0 and 1."""
+    critical_path: tuple[str, ...]
+    """The tests that no number of workers makes shorter."""
+    critical_seconds: float
+    one_more: float
+    """What one more worker would have saved at best."""
+    by_worker: Mapping[str, float]
+    """Time in tests."""
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """All that is told of a session."""
 
@@ -37,6 +61,8 @@ class Session:
     """Wall time of the test loop."""
     workers: int
     """How many ran tests at the same time, at least 1."""
+    parallel: Parallel | None = None
+    """None where no test ran on a worker."""
 
     def totals(self, nodeids: Iterable[str] | None = None) -> Totals:
         """Over all tests, or over these."""

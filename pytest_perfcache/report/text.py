@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pytest_perfcache.model import ModuleRecords, Verdict
-from pytest_perfcache.report.stats import Session
+from pytest_perfcache.report.stats import Parallel, Session
 from pytest_perfcache.store.protocol import StoreStats
 
 _MODULES = 10
 _SLOWEST = 5
 
 
-def header(directory: str, modules: int) -> str:
+def header(directory: str, modules: int, workers: str = "") -> str:
     """The one line at the top of a run."""
     known = f"{modules} test module{'s' if modules != 1 else ''} known" if modules else "nothing recorded yet"
-    return f"perfcache: {directory}, {known}"
+    return f"perfcache: {directory}, {known}{workers and f', {workers}'}"
 
 
 def summary(session: Session) -> list[str]:
@@ -49,7 +49,25 @@ def long_form(session: Session, store: StoreStats) -> Iterator[str]:
         yield "slowest that ran:"
         for result in session.slowest(_SLOWEST):
             yield f"  {seconds(result.duration)} {result.nodeid}"
+    if session.parallel is not None:
+        yield from parallel(session.parallel)
     yield f"store: {size(store.size_bytes)} in {store.entries} entries, {store.evictions} evictions"
+
+
+def parallel(found: Parallel) -> Iterator[str]:
+    """Where the workers' time went, and what would help."""
+    yield f"workers: {percent(found.efficiency)} busy once they had collected, {seconds(found.wall)} in all"
+    for name, spent in found.by_worker.items():
+        yield f"  {name}: {seconds(spent)} in tests"
+    yield (
+        f"  lost: {seconds(found.start_up)} start-up, {seconds(found.collection)} collection, "
+        f"{seconds(found.gaps)} between tests, {seconds(found.tail)} idle at the end"
+    )
+    for resource, spent in found.waiting.items():
+        yield f"  waited {seconds(spent)} for {resource or 'their turn'}"
+    tests = ", ".join(found.critical_path[:_SLOWEST])
+    yield f"  critical path: {seconds(found.critical_seconds)}, {tests}"
+    yield f"  one more worker would have saved {seconds(found.one_more)} at best"
 
 
 def explain(verdicts: Mapping[str, Verdict], prefix: str) -> Iterator[str]:

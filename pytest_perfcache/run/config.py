@@ -17,8 +17,12 @@ from pytest_perfcache.facts.run import run_facts
 from pytest_perfcache.model import Fingerprint
 from pytest_perfcache.settings import OPTIONS, Settings
 from pytest_perfcache.trace.children import nested
+from pytest_perfcache.trace.tracing import Tracing
 
 SETTINGS: Final = pytest.StashKey[Settings]()
+TRACING: Final = pytest.StashKey[Tracing | None]()
+"""What observes this process now."""
+
 _OWN: Final = "pytest-perfcache"
 
 
@@ -87,6 +91,8 @@ def reason_for_off(config: pytest.Config) -> str:
     option = config.option
     if config.pluginmanager.hasplugin("_cov"):
         return "coverage is being measured"
+    if settings_of(config).replay is not None:
+        return "--perfcache-replay runs it again"
     for name in ("setupplan", "setuponly", "setupshow"):
         if getattr(option, name, False):
             return f"--{name.replace('setup', 'setup-')} shows what tests do"

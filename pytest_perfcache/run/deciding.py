@@ -12,8 +12,8 @@ import pytest
 from pytest_perfcache.decide.verify import Conditions
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Verdict
-from pytest_perfcache.run.config import is_named, named_node_ids, reason_for_off
-from pytest_perfcache.run.declared import check_markers, marked_uncacheable
+from pytest_perfcache.run.config import is_named, named_node_ids, reason_for_off, settings_of
+from pytest_perfcache.run.declared import check_claims, check_markers, marked_uncacheable
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, report_hits
@@ -82,8 +82,9 @@ class DecidingPlugin:
         self._results = results
         self._arrange = arrange
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         check_markers(items)
+        check_claims(items, settings_of(config).resources)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:

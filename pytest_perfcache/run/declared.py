@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 
 from pytest_perfcache.decide.verify import MARKED
+from pytest_perfcache.schedule.meta import ResourceError, job_of
+from pytest_perfcache.schedule.resources import Ledger
+from pytest_perfcache.schedule.xdist_worker import meta_of
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.unit import Unit
 
@@ -46,6 +49,18 @@ def check_markers(items: Iterable[pytest.Item]) -> None:
             if unknown:
                 takes = ", ".join(f"{name}=" for name in sorted(_TAKES))
                 raise pytest.UsageError(f"{item.nodeid}: the perfcache marker takes {takes}; not {', '.join(unknown)}")
+
+
+def check_claims(items: Iterable[pytest.Item], capacities: Mapping[str, int]) -> None:
+    """A resource that can not be claimed is an error at collection that names the test."""
+    ledger = Ledger(capacities)
+    for item in items:
+        try:
+            excess = ledger.excess(job_of(meta_of(item), 0.0))
+        except ResourceError as error:
+            raise pytest.UsageError(str(error)) from None
+        if excess:
+            raise pytest.UsageError(excess)
 
 
 def _depend(patterns: Iterable[str], unit: Unit, inputs: Inputs) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Final
 
 from pytest_perfcache.decide.verify import Changes, Conditions, decide
@@ -60,6 +60,21 @@ class Planner:
         for path, module in self._modules.items():
             for nodeid in module.tests:
                 yield path, nodeid
+
+    def histories(self) -> dict[str, History]:
+        """All that was looked at so far, by node id."""
+        return {nodeid: known for module in self._modules.values() for nodeid, known in module.tests.items()}
+
+    def count(self, path: str) -> int:
+        """How many tests are known of a module."""
+        self.load([path])
+        return len(self._modules[path].tests)
+
+    def fingerprints(self, path: str, keys: Container[str]) -> set[Fingerprint]:
+        """What the newest records of a module's tests say of these facts; of a test without any, nothing."""
+        self.load([path])
+        newest = (history.records[0] for history in self._modules[path].tests.values() if history.records)
+        return {fact.fingerprint for record in newest for fact in record.facts if fact.key in keys}
 
     def _history(self, path: str, nodeid: str) -> History | None:
         self.load([path])

@@ -14,6 +14,7 @@ from pytest_perfcache.model import Outcome
 from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.results import outcome_of
+from pytest_perfcache.schedule.xdist_worker import PauseItem
 from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit, whole
 
@@ -102,6 +103,8 @@ class RecordingPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        if isinstance(item, PauseItem):
+            return (yield)
         current = self._current = _Current(Unit(f"test {item.nodeid}"))
         current.unit.fixtures.update(getattr(item, "fixturenames", ()))
         declare(item, current.unit, self._tracing.inputs)
@@ -113,8 +116,9 @@ class RecordingPlugin:
                     self._tracing.children.settle()
         finally:
             self._current = None
-            with harmless(f"does not record {item.nodeid}"):
-                self._done(self._finished(item, current))
+            if current.phases:
+                with harmless(f"does not record {item.nodeid}"):
+                    self._done(self._finished(item, current))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:

@@ -6,35 +6,50 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from pytest_perfcache.facts.places import Places
-from pytest_perfcache.run.config import distributes, facts_of_run, settings_of
-from pytest_perfcache.run.deciding import Circumstances, DecidingPlugin, WorkerDecidingPlugin, plan_everything
+from pytest_perfcache.run.config import TRACING, distributes, settings_of
+from pytest_perfcache.run.costs import CostMeter, learn_costs
+from pytest_perfcache.run.deciding import Circumstances, DecidingPlugin, WorkerDecidingPlugin
+from pytest_perfcache.run.describing import Knowledge
+from pytest_perfcache.run.distributing import distribute, take_part
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
 from pytest_perfcache.run.memory import Memory, open_store
-from pytest_perfcache.run.ordering import arrange
+from pytest_perfcache.run.outlook import look_ahead, open_memory
 from pytest_perfcache.run.recording import RecordingPlugin, Run
+from pytest_perfcache.run.replaying import ReplayPlugin, order_of, save_orders
 from pytest_perfcache.run.results import ResultsPlugin
 from pytest_perfcache.run.saving import Harvest
+from pytest_perfcache.run.serial import arrange
+from pytest_perfcache.run.sharding import SHARD, ShardControllerPlugin, ShardPlugin, Split
 from pytest_perfcache.run.telling import TellingPlugin
 from pytest_perfcache.run.verifying import VerifyingPlugin
+from pytest_perfcache.run.worker_count import CHOICE, WorkerCountPlugin
 from pytest_perfcache.run.workers import PLAN, ControllerPlugin, WorkerPlugin
+from pytest_perfcache.schedule.jobs import Order
+from pytest_perfcache.settings import Shard
 from pytest_perfcache.trace.tracing import Tracing
-
-TRACING: Final = pytest.StashKey[Tracing | None]()
 
 
 def begin_tracing(config: pytest.Config) -> None:
-    """Called before the first conftest file is imported, so that none is missed."""
+    """Called before the first conftest file is imported, so that none is missed.
+
+    With ``-n`` too: only later it is known whether workers start, and this process is then no longer observed.
+    """
     known = config.known_args_namespace
     idle = known.help or known.version or known.collectonly or getattr(known, "perfcache_show", None)
-    controls = distributes(known) and "PYTEST_XDIST_WORKER" not in os.environ
-    if settings_of(config).enabled and not idle and not controls:
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    controls = bool(getattr(known, "tx", None)) and not is_worker and settings_of(config).replay is None
+    if not settings_of(config).enabled or idle:
+        return
+    if not controls:
         config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
+    if not is_worker and hasattr(known, "numprocesses"):
+        config.pluginmanager.register(WorkerCountPlugin(), "perfcache-worker-count")
 
 
 def configure(config: pytest.Config) -> None:
@@ -56,63 +71,115 @@ def unconfigure(config: pytest.Config) -> None:
 
 
 def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
+    register = config.pluginmanager.register
+    if SHARD in worker_input:
+        index, total, seconds = worker_input[SHARD]
+        register(ShardPlugin(Shard(index, total), seconds), "perfcache-shard")
     deciding = WorkerDecidingPlugin(worker_input.get(PLAN, ()))
-    config.pluginmanager.register(deciding, "perfcache-deciding")
+    register(deciding, "perfcache-deciding")
+    take_part(config, worker_input)
+    meter = CostMeter(worker=True)
+    register(meter, "perfcache-costs")
     tracing = config.stash.get(TRACING, None)
     if tracing is not None:
         harvest = _record(config, tracing)
-        config.pluginmanager.register(
-            WorkerPlugin(config, deciding, lambda: harvest().gather_all()), "perfcache-worker"
-        )
+        register(WorkerPlugin(config, deciding, lambda: harvest().gather_all(), meter.measured), "perfcache-worker")
 
 
 def _configure_controller(config: pytest.Config) -> None:
-    settings = settings_of(config)
-    places = Places.of(config.rootpath)
+    if distributes(config.option):
+        _configure_distribution(config)
+    else:
+        _configure_serial(config)
+
+
+def _configure_distribution(config: pytest.Config) -> None:
     tracing = config.stash.get(TRACING, None)
     environ = dict(os.environ) if tracing is None else tracing.environ
-    store = open_store(settings, lambda text: warnings.warn(PerfcacheWarning(text), stacklevel=2))
-    if settings.clear or getattr(config.option, "cacheclear", False):
-        store.clear()
-    memory = Memory.open(settings, places, facts_of_run(config, environ), environ, store)
-    circumstances = Circumstances.of(config, places, now=time.time(), settings=settings)
-    results = ResultsPlugin()
+    unconfigure(config)
+    outlook = look_ahead(config, environ)
+    memory, results = outlook.memory, ResultsPlugin()
+    telling = _tell(config, memory, results)
+    account = distribute(config, outlook.knowledge())
+    telling.parallel = account.parallel
+    controller = ControllerPlugin(outlook.verdicts, results, config)
+    config.pluginmanager.register(controller, "perfcache-controller")
+    if memory.settings.shard is not None:
+        _shard(config, memory.settings.shard, memory, telling)
+
+    def save() -> None:
+        memory.save(controller.fresh)
+        save_orders(memory.store, account.orders)
+        learn_costs(memory.store, controller.costs)
+
+    config.pluginmanager.register(SavingPlugin(memory, save), "perfcache-saving")
+
+
+def _configure_serial(config: pytest.Config) -> None:
+    settings, places = settings_of(config), Places.of(config.rootpath)
+    tracing = config.stash.get(TRACING, None)
+    environ = dict(os.environ) if tracing is None else tracing.environ
+    memory, results = open_memory(config, places, environ), ResultsPlugin()
     register = config.pluginmanager.register
-    register(results, "perfcache-results")
-    register(TellingPlugin(config, memory, results), "perfcache-telling")
-    if settings.verify:
-        register(VerifyingPlugin(memory, results), "perfcache-verifying")
-    if distributes(config.option):
-        controller = ControllerPlugin(plan_everything(memory.planner, circumstances), results, config)
-        register(controller, "perfcache-controller")
-        register(SavingPlugin(memory, lambda: controller.fresh), "perfcache-saving")
-        return
-    register(
-        DecidingPlugin(
-            memory.planner,
-            circumstances,
-            places,
-            results,
-            lambda items: arrange(items, results.verdicts, config),
-        ),
-        "perfcache-deciding",
-    )
+    telling = _tell(config, memory, results)
+    if settings.shard is not None:
+        memory.planner.everything()
+        _shard(config, settings.shard, memory, telling)
+    if settings.replay is not None:
+        register(ReplayPlugin(order_of(memory.store, settings.replay), telling), "perfcache-replay")
+    circumstances = Circumstances.of(config, places, now=time.time(), settings=settings)
+
+    def arranged(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+        if settings.replay is not None:
+            return list(items)
+        knowledge = Knowledge.of(memory.planner.histories(), results.verdicts)
+        return arrange(items, knowledge, Order(settings.order), config)
+
+    register(DecidingPlugin(memory.planner, circumstances, places, results, arranged), "perfcache-deciding")
+    meter = CostMeter(worker=False)
+    register(meter, "perfcache-costs")
     if tracing is not None:
         harvest = _record(config, tracing)
-        register(SavingPlugin(memory, lambda: harvest().gather_all()), "perfcache-saving")
+
+        def save() -> None:
+            memory.save(harvest().gather_all())
+            learn_costs(memory.store, [meter.measured()])
+
+        register(SavingPlugin(memory, save), "perfcache-saving")
+
+
+def _tell(config: pytest.Config, memory: Memory, results: ResultsPlugin) -> TellingPlugin:
+    telling = TellingPlugin(config, memory, results, config.stash.get(CHOICE, ""))
+    register = config.pluginmanager.register
+    register(results, "perfcache-results")
+    register(telling, "perfcache-telling")
+    if memory.settings.verify:
+        register(VerifyingPlugin(memory, results), "perfcache-verifying")
+    return telling
+
+
+def _shard(config: pytest.Config, shard: Shard, memory: Memory, telling: TellingPlugin) -> None:
+    """Once all records are loaded."""
+    seconds = Knowledge.of(memory.planner.histories(), {}).seconds
+    split = Split.current(memory.store, shard.total, seconds)
+    plugin = ShardControllerPlugin(shard, split, memory.store, telling)
+    config.pluginmanager.register(plugin, "perfcache-shards")
+    if not distributes(config.option):
+        plugin.here = ShardPlugin(shard, split.seconds)
+        config.pluginmanager.register(plugin.here, "perfcache-shard")
 
 
 class SavingPlugin:
     """Writes what was learnt."""
 
-    def __init__(self, memory: Memory, fresh: Callable[[], Any]) -> None:
+    def __init__(self, memory: Memory, save: Callable[[], None]) -> None:
         self._memory = memory
-        self._fresh = fresh
+        self._save = save
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         with harmless("remembers nothing of this run"):
-            self._memory.save(self._fresh())
+            self._save()
 
     def pytest_unconfigure(self) -> None:
         self._memory.close()

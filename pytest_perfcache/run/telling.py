@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from pytest_perfcache.report import jsonfile, text
-from pytest_perfcache.report.stats import Session
+from pytest_perfcache.report.stats import Parallel, Session
 from pytest_perfcache.run.memory import Memory
 from pytest_perfcache.run.planning import RECORDS
 from pytest_perfcache.run.results import CachedReport, ResultsPlugin
@@ -20,12 +20,15 @@ _CATEGORY: Final = "cached"
 class TellingPlugin:
     """Hooks of the terminal and of the end of the session."""
 
-    def __init__(self, config: pytest.Config, memory: Memory, results: ResultsPlugin) -> None:
+    def __init__(self, config: pytest.Config, memory: Memory, results: ResultsPlugin, choice: str) -> None:
         self._config = config
         self._memory = memory
         self._results = results
         self._workers: set[str] = set()
-        self._problem = ""
+        self._choice = choice
+        self.notes: list[str] = []
+        """What else the end of the run says."""
+        self.parallel: Callable[[], Parallel | None] = lambda: None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -35,7 +38,7 @@ class TellingPlugin:
         directory = self._memory.settings.dir
         root = self._config.rootpath
         shown = directory.relative_to(root) if directory.is_relative_to(root) else directory
-        return text.header(str(shown), len(self._memory.store.keys(RECORDS)))
+        return text.header(str(shown), len(self._memory.store.keys(RECORDS)), self._choice)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(
@@ -57,7 +60,7 @@ class TellingPlugin:
             try:
                 jsonfile.write(self.session(), Path(self._config.invocation_params.dir, report[1]))
             except OSError as error:
-                self._problem = f"--perfcache-report: {report[1]} can not be written: {error}"
+                self.notes.append(f"--perfcache-report: {report[1]} can not be written: {error}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         settings = self._memory.settings
@@ -66,8 +69,7 @@ class TellingPlugin:
             lines += text.long_form(self.session(), self._memory.store.stats())
         if settings.explain is not None:
             lines += text.explain(self._results.verdicts, settings.explain) if lines else ()
-        if self._problem:
-            lines.append(self._problem)
+        lines += self.notes
         if lines:
             terminalreporter.section("perfcache", "-")
             for line in lines:
@@ -76,7 +78,7 @@ class TellingPlugin:
     def session(self) -> Session:
         results = {result.nodeid: result for result in self._results.results()}
         workers = len(self._workers) or 1
-        return Session(self._results.verdicts, results, self._results.seconds, workers)
+        return Session(self._results.verdicts, results, self._results.seconds, workers, self.parallel())
 
 
 def keep_green(reporter: Any) -> None:

@@ -17,6 +17,7 @@ from pytest_perfcache.store.records import decode, encode
 PLAN: Final = "perfcache_hits"
 _TAKEN: Final = "perfcache_taken"
 _RECORDS: Final = "perfcache_records"
+_COSTS: Final = "perfcache_costs"
 NEW: Final = Verdict(Reason.NEW)
 
 
@@ -29,6 +30,7 @@ class ControllerPlugin:
         self._config = config
         self._session: pytest.Session | None = None
         self.fresh: list[ModuleRecords] = []
+        self.costs: list[Mapping[str, float]] = []
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
@@ -49,6 +51,7 @@ class ControllerPlugin:
                 self._config.issue_config_time_warning(
                     pytest.PytestWarning(f"records of a worker are lost: {error}"), 2
                 )
+        self.costs.append(output.get(_COSTS, {}))
         self._report(output.get(_TAKEN, ()))
 
     def _report(self, taken: Iterable[Any]) -> None:
@@ -70,14 +73,22 @@ class ControllerPlugin:
 class WorkerPlugin:
     """In a worker: hands over what the tests left, at the end."""
 
-    def __init__(self, config: Any, deciding: WorkerDecidingPlugin, harvest: Callable[[], list[ModuleRecords]]) -> None:
+    def __init__(
+        self,
+        config: Any,
+        deciding: WorkerDecidingPlugin,
+        harvest: Callable[[], list[ModuleRecords]],
+        costs: Callable[[], Mapping[str, float]],
+    ) -> None:
         self._config = config
         self._deciding = deciding
         self._harvest = harvest
+        self._costs = costs
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         output = self._config.workeroutput
+        output[_COSTS] = dict(self._costs())
         output[_TAKEN] = self._deciding.taken
         with harmless("remembers nothing of this worker"):
             output[_RECORDS] = [encode(module) for module in self._harvest()]

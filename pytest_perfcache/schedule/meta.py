@@ -9,7 +9,7 @@ from pytest_perfcache.errors import PerfcacheError
 from pytest_perfcache.schedule.jobs import SESSION, Claim, Job, Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 VERSION: Final = 1
 UNMARKED: Final = "tests not marked parallel_safe"
@@ -67,17 +67,6 @@ def parse_claim(args: Sequence[object], kwargs: Mapping[str, object], *, where: 
     if not isinstance(shared, bool) or (shared and amount is not None):
         raise ResourceError(f"{where}: shared must be true or false, and stands without amount")
     return Claim(args[0], amount=amount, shared=shared)
-
-
-def parse_capacities(lines: Iterable[str]) -> dict[str, int]:
-    """Capacities from lines such as `gpu=2`; raises ResourceError."""
-    capacities: dict[str, int] = {}
-    for line in lines:
-        name, separator, number = (part.strip() for part in line.partition("="))
-        if not (name and separator and number.isdecimal() and int(number) > 0):
-            raise ResourceError(f"perfcache_resources: {line!r} is not NAME=CAPACITY, such as gpu=2")
-        capacities[name] = int(number)
-    return capacities
 
 
 def encode(metas: Sequence[TestMeta]) -> Encoded:

@@ -13,7 +13,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_perfcache.errors import SettingsError
 from pytest_perfcache.schedule.order import block_of, setup_seconds
 
 if TYPE_CHECKING:
@@ -26,28 +25,12 @@ WHOLE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """Part `index` of `total`, counted from 1."""
-
-    index: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
 class ShardPlan:
     """The keys of every shard, their expected seconds, and a digest that all shards must share."""
 
     parts: tuple[frozenset[str], ...]
     seconds: tuple[float, ...]
     digest: str
-
-
-def parse_shard(text: str) -> Shard:
-    """`2/5` as a shard; raises SettingsError."""
-    index, separator, total = text.partition("/")
-    if not (separator and index.isdecimal() and total.isdecimal() and 1 <= int(index) <= int(total)):
-        raise SettingsError(f"--perfcache-shard takes I/N with 1 <= I <= N, such as 2/5, not {text!r}")
-    return Shard(int(index), int(total))
 
 
 def plan_shards(jobs: Sequence[Job], total: int) -> ShardPlan:

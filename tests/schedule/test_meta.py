@@ -17,7 +17,6 @@ from pytest_perfcache.schedule.meta import (
     decode,
     encode,
     job_of,
-    parse_capacities,
     parse_claim,
     plain_meta,
 )
@@ -95,16 +94,6 @@ def test_marks_that_can_be_used(args: tuple[object, ...], kwargs: dict[str, obje
 def test_marks_that_cannot_be_used_name_the_test(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
     with pytest.raises(ResourceError, match=r"test_a\.py::test_x"):
         parse_claim(args, kwargs, where="test_a.py::test_x")
-
-
-def test_capacities() -> None:
-    assert parse_capacities(["gpu=2", " licence = 10 "]) == {"gpu": 2, "licence": 10}
-
-
-@pytest.mark.parametrize("line", ["gpu", "gpu=", "=2", "gpu=0", "gpu=-1", "gpu=two"])
-def test_capacities_that_cannot_be_used(line: str) -> None:
-    with pytest.raises(ResourceError, match="NAME=CAPACITY"):
-        parse_capacities([line])
 
 
 def test_a_fixture_function_carries_its_claims() -> None:

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_perfcache.errors import SettingsError
 from pytest_perfcache.schedule.bounds import load_of
 from pytest_perfcache.schedule.efficiency import TestSpan, Wait, WorkerSpan, account, critical_path
 from pytest_perfcache.schedule.estimates import Estimates, Speed, learn, speed_of
 from pytest_perfcache.schedule.jobs import SESSION, Claim, Job, Setup
 from pytest_perfcache.schedule.locks import FileLocks, LockTimeoutError, close_all, take_slots
 from pytest_perfcache.schedule.machine import read_free_memory, read_machine, read_quota
-from pytest_perfcache.schedule.shards import Shard, parse_shard, place_of_new, plan_shards
+from pytest_perfcache.schedule.shards import place_of_new, plan_shards
 from pytest_perfcache.schedule.workers import Costs, Machine, plan_workers
 
 if TYPE_CHECKING:
@@ -200,16 +199,6 @@ def test_shards_differ_by_no_more_than_the_longest_test(seconds: list[float], to
 
 def test_other_durations_give_another_digest() -> None:
     assert plan_shards(suite(1.0, 2.0), 2).digest != plan_shards(suite(1.0, 2.5), 2).digest
-
-
-def test_shards_are_read() -> None:
-    assert parse_shard("2/5") == Shard(2, 5)
-
-
-@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "a/b", "1/0", "1/2/3", "-1/2"])
-def test_shards_that_cannot_be_used(text: str) -> None:
-    with pytest.raises(SettingsError, match="I/N"):
-        parse_shard(text)
 
 
 # The account.

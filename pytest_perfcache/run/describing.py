@@ -1,0 +1,52 @@
+"""From what was collected, and what the records know of it, to the jobs that the scheduler orders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+from pytest_perfcache.model import History, Outcome, Reason, Verdict
+from pytest_perfcache.schedule.estimates import Estimates
+from pytest_perfcache.schedule.jobs import Job
+from pytest_perfcache.schedule.meta import TestMeta, job_of
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What earlier runs tell of the tests, by node id. ``seconds``: expected durations."""
+
+    seconds: Mapping[str, float]
+    failed: AbstractSet[str] = frozenset()
+    """What failed last time, or is flaky."""
+    changed: AbstractSet[str] = frozenset()
+    only_marked: bool = False
+    """Whether tests that are not marked ``parallel_safe`` run one at a time."""
+
+    @classmethod
+    def of(
+        cls, histories: Mapping[str, History], verdicts: Mapping[str, Verdict], *, only_marked: bool = False
+    ) -> Knowledge:
+        return cls(
+            {nodeid: known.duration for nodeid, known in histories.items() if known.duration is not None},
+            {nodeid for nodeid, known in histories.items() if known.last is Outcome.FAILED or known.flaky},
+            {nodeid for nodeid, verdict in verdicts.items() if verdict.reason is Reason.CHANGED},
+            only_marked,
+        )
+
+    def knows(self, nodeid: str) -> bool:
+        return nodeid in self.seconds or nodeid in self.failed
+
+    def describe(self, metas: Sequence[TestMeta]) -> list[Job]:
+        """One job a test, in their order."""
+        return list(self._jobs(metas, Estimates(self.seconds)))
+
+    def _jobs(self, metas: Iterable[TestMeta], estimates: Estimates) -> Iterable[Job]:
+        for meta in metas:
+            nodeid = meta.nodeid
+            yield replace(
+                job_of(meta, estimates.seconds(nodeid), only_marked=self.only_marked),
+                failed_last=nodeid in self.failed,
+                is_new=not self.knows(nodeid),
+                changed=nodeid in self.changed,
+            )

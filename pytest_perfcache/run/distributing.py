@@ -1,0 +1,43 @@
+"""The scheduling of a distributed run: scheduler and account on the controller, their counterpart in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_perfcache.run.accounting import AccountPlugin
+from pytest_perfcache.run.config import settings_of
+from pytest_perfcache.run.describing import Knowledge
+from pytest_perfcache.schedule.jobs import Job, Order
+from pytest_perfcache.schedule.meta import TestMeta
+from pytest_perfcache.schedule.xdist_scheduler import OWN_DISTS, ControllerSide
+from pytest_perfcache.schedule.xdist_worker import LINK, WorkerSide
+
+
+def distribute(config: pytest.Config, knowledge: Knowledge) -> AccountPlugin:
+    """On the controller: take part in the distribution where xdist's own way was not asked for."""
+    settings = settings_of(config)
+    jobs: dict[str, Job] = {}
+
+    def describe(metas: Sequence[TestMeta]) -> list[Job]:
+        found = knowledge.describe(metas)
+        jobs.update((job.key, job) for job in found)
+        return found
+
+    side: ControllerSide | None = None
+    if config.option.dist in OWN_DISTS:
+        side = ControllerSide(config, describe, capacities=settings.resources, order=Order(settings.order))
+        config.pluginmanager.register(side, "perfcache-scheduling")
+    account = AccountPlugin(
+        lambda: jobs, lambda: side.scheduling.assignment.waits if side is not None and side.scheduling else ()
+    )
+    config.pluginmanager.register(account, "perfcache-account")
+    return account
+
+
+def take_part(config: pytest.Config, worker_input: Mapping[str, Any]) -> None:
+    """In a worker: follow the controller's scheduler, where there is one."""
+    if LINK in worker_input:
+        config.pluginmanager.register(WorkerSide(config), "perfcache-scheduling")

@@ -1,0 +1,170 @@
+"""What is known before anything is collected: the memory, the verdicts of all tests, and what will probably run."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.model import Kind, Outcome, Verdict
+from pytest_perfcache.run.config import facts_of_run, is_named, settings_of
+from pytest_perfcache.run.deciding import Circumstances, plan_everything
+from pytest_perfcache.run.describing import Knowledge
+from pytest_perfcache.run.faults import PerfcacheWarning
+from pytest_perfcache.run.memory import Memory, open_store
+from pytest_perfcache.schedule.jobs import Job
+from pytest_perfcache.schedule.meta import plain_meta
+from pytest_perfcache.store.protocol import Store
+
+_STORE: Final = pytest.StashKey[Store]()
+_OUTLOOK: Final = pytest.StashKey["Outlook"]()
+_TEST: Final = re.compile(rb"^[ \t]*(?:async[ \t]+)?def[ \t]+test", re.MULTILINE)
+_WORD: Final = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The plan of a run before its collection."""
+
+    memory: Memory
+    circumstances: Circumstances
+    verdicts: Mapping[str, Verdict]
+
+    def knowledge(self) -> Knowledge:
+        return Knowledge.of(
+            self.memory.planner.histories(), self.verdicts, only_marked=self.memory.settings.parallel == "marked"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What will probably run. ``sure``: no test file is new or changed, so that only parameters could surprise."""
+
+    jobs: list[Job]
+    sure: bool
+
+
+def store_of(config: pytest.Config) -> Store:
+    """Opened once a session, and emptied where that is asked for."""
+    if _STORE not in config.stash:
+        settings = settings_of(config)
+        store = open_store(settings, lambda text: warnings.warn(PerfcacheWarning(text), stacklevel=2))
+        if settings.clear or getattr(config.option, "cacheclear", False):
+            store.clear()
+        config.stash[_STORE] = store
+    return config.stash[_STORE]
+
+
+def open_memory(config: pytest.Config, places: Places, environ: Mapping[str, str]) -> Memory:
+    """A memory that has looked at nothing yet."""
+    return Memory.open(settings_of(config), places, facts_of_run(config, environ), environ, store_of(config))
+
+
+def look_ahead(config: pytest.Config, environ: Mapping[str, str]) -> Outlook:
+    """Decide on everything that is known; again only when the facts of the run are other ones by now."""
+    known = config.stash.get(_OUTLOOK, None)
+    if known is not None and known.memory.world.run == facts_of_run(config, environ):
+        return known
+    places = Places.of(config.rootpath)
+    memory = open_memory(config, places, environ)
+    circumstances = Circumstances.of(config, places, now=time.time(), settings=settings_of(config))
+    verdicts = plan_everything(memory.planner, circumstances)
+    config.stash[_OUTLOOK] = Outlook(memory, circumstances, verdicts)
+    return config.stash[_OUTLOOK]
+
+
+def expect(config: pytest.Config, outlook: Outlook) -> Expected:
+    """What the arguments select and the verdicts let run, and what new or changed test files seem to hold.
+
+    Markers (``-m``) and expressions of several words (``-k``) are not understood here: then it is too much.
+    """
+    places, planner = outlook.memory.world.places, outlook.memory.planner
+    selected = _Selection.of(config, places)
+    histories = planner.histories()
+    nodeids = [nodeid for nodeid in histories if selected.takes(nodeid)]
+    failed = [nodeid for nodeid in nodeids if histories[nodeid].last is Outcome.FAILED]
+    only_failed = bool(getattr(config.option, "lf", False) and failed)
+    runs = [nodeid for nodeid in (failed if only_failed else nodeids) if not outlook.verdicts[nodeid].hit]
+    unknown: list[str] = []
+    sure = True
+    for path in _test_files(config, selected, places):
+        if not _is_unchanged(path, outlook):
+            sure = False
+            more = 0 if only_failed else _count_tests(places.root / path) - planner.count(path)
+            unknown += (f"{path}::unknown {number}" for number in range(more))
+    jobs = outlook.knowledge().describe([plain_meta(nodeid) for nodeid in (*runs, *unknown)])
+    return Expected(jobs, sure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """What the command line selects: paths and node ids from the root, and perhaps one word of ``-k``."""
+
+    paths: tuple[str, ...]
+    named: tuple[str, ...]
+    word: str
+
+    @classmethod
+    def of(cls, config: pytest.Config, places: Places) -> _Selection:
+        split = [argument.partition("::") for argument in config.args]
+        base = config.invocation_params.dir
+        found = [(places.relative(str(Path(base, path))), rest) for path, _, rest in split]
+        keyword = str(getattr(config.option, "keyword", "") or "").strip()
+        word = keyword.lower() if _WORD.fullmatch(keyword) else ""
+        return cls(
+            tuple(path for path, rest in found if not rest),
+            tuple(f"{path}::{rest}" for path, rest in found if rest),
+            word,
+        )
+
+    def takes(self, nodeid: str) -> bool:
+        if self.word and self.word not in nodeid.lower():
+            return False
+        return is_named(nodeid, self.named) or any(_lies_in(nodeid.partition("::")[0], path) for path in self.paths)
+
+
+def _lies_in(path: str, directory: str) -> bool:
+    return directory in (".", path) or path.startswith(f"{directory}/")
+
+
+def _test_files(config: pytest.Config, selected: _Selection, places: Places) -> Iterator[str]:
+    """Paths, from the root, of the files that pytest would take for test modules."""
+    for name in selected.paths:
+        base = os.path.join(places.root, name)
+        if os.path.isfile(base) and base.endswith(".py"):
+            yield name
+        for directory, below, files in os.walk(base):
+            below[:] = [name for name in below if not _is_left_out(config, directory, name)]
+            yield from (places.relative(os.path.join(directory, file)) for file in files if _is_test_file(config, file))
+
+
+def _is_left_out(config: pytest.Config, directory: str, name: str) -> bool:
+    if name == "__pycache__" or os.path.exists(os.path.join(directory, name, "pyvenv.cfg")):
+        return True
+    return any(fnmatch.fnmatch(name, pattern) for pattern in config.getini("norecursedirs"))
+
+
+def _is_test_file(config: pytest.Config, name: str) -> bool:
+    return name.endswith(".py") and any(fnmatch.fnmatch(name, pattern) for pattern in config.getini("python_files"))
+
+
+def _is_unchanged(path: str, outlook: Outlook) -> bool:
+    """Whether the file is what it was when a test of it was recorded."""
+    recorded = outlook.memory.planner.fingerprints(path, (f"{Kind.SKELETON}:{path}", f"{Kind.SOURCE}:{path}"))
+    return outlook.memory.stats.content(path) in recorded
+
+
+def _count_tests(path: Path) -> int:
+    try:
+        return len(_TEST.findall(path.read_bytes()))
+    except OSError:  # it is gone again; then it holds no test
+        return 0

@@ -1,0 +1,339 @@
+"""The plugin's scheduling as users meet it: real runs of small projects, here and with two workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.schedule.projects import ROOT, STAMPED, Span, most_at_once
+
+USAGE_ERROR = 4
+
+
+class Project:
+    """A directory of tests that write down when they start and end."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(exist_ok=True)
+        self.path = path
+        self.write(stamped=STAMPED)
+        self.ini("")
+
+    def ini(self, lines: str) -> None:
+        (self.path / "pytest.ini").write_text(f"[pytest]\npythonpath = .\n{lines}\n")
+
+    def write(self, **modules: str) -> None:
+        for name, text in modules.items():
+            head = "" if name == "stamped" else "import pytest\nfrom stamped import stamped\n"
+            (self.path / f"{name}.py").write_text(head + text)
+
+    def run(self, *args: str, **environ: str) -> Run:
+        stamps, report = self.path.with_suffix(".stamps"), self.path.with_suffix(".json")
+        stamps.write_text("")
+        report.unlink(missing_ok=True)
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        command = [sys.executable, "-m", "pytest", "-v", "-p", "xdist.plugin", "-p", "pytest_perfcache.plugin"]
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider", f"--perfcache-report=json:{report}", *args],
+            cwd=self.path,
+            env={
+                **kept,
+                "PYTHONPATH": str(ROOT),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "STAMPS": str(stamps),
+                **environ,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        document = json.loads(report.read_text()) if report.exists() else {}
+        return Run(done.returncode, done.stdout + done.stderr, document, stamps.read_text())
+
+
+class Run:
+    """How one session ended."""
+
+    def __init__(self, code: int, output: str, document: dict[str, Any], stamps: str) -> None:
+        self.code = code
+        self.output = output
+        self.document = document
+        self.spans = spans_of(stamps)
+        self.order = [line.split()[1] for line in stamps.splitlines() if line.startswith("start")]
+
+    @property
+    def workers(self) -> int:
+        """How many were started."""
+        _, found, rest = self.output.partition("created: ")
+        return int(rest.partition("/")[0]) if found else 0
+
+    @property
+    def tests(self) -> dict[str, tuple[str, str, str]]:
+        """Verdict, reason and outcome by node id."""
+        tests = self.document["tests"]
+        return {nodeid: (test["verdict"], test["reason"], test["outcome"]) for nodeid, test in tests.items()}
+
+    @property
+    def ran(self) -> list[str]:
+        return sorted(nodeid for nodeid, test in self.tests.items() if test[0] == "run")
+
+
+def spans_of(stamps: str) -> list[Span]:
+    starts: dict[str, float] = {}
+    spans = []
+    for line in stamps.splitlines():
+        kind, name, moment, pid = line.split()
+        if kind == "start":
+            starts[name] = float(moment)
+        else:
+            spans.append(Span(name, starts[name], float(moment), int(pid)))
+    return spans
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project")
+
+
+def stamping(*names: str, seconds: float = 0.01, mark: str = "") -> str:
+    """A module with one test a name."""
+    return "".join(
+        f"{mark}\ndef test_{name}():\n    with stamped({name!r}, {seconds}):\n        pass\n" for name in names
+    )
+
+
+def numbered(count: int, seconds: float = 0.01) -> str:
+    """A module with one parametrized test."""
+    body = f"    with stamped(n, {seconds}):\n        pass\n"
+    return f'@pytest.mark.parametrize("n", range({count}))\ndef test_n(n):\n{body}'
+
+
+# The same results, wherever the tests run.
+
+
+def test_verdicts_and_results_are_those_of_a_run_in_one_process(tmp_path: Path) -> None:
+    found = []
+    for name, args in (("here", ()), ("workers", ("-n2",))):
+        project = Project(tmp_path / name)
+        project.write(shop="def price():\n    return 1\n", test_a=stamping("x", "y"))
+        project.write(test_b="import shop\ndef test_price():\n    assert shop.price() == 1\ndef test_z():\n    pass\n")
+        first = project.run(*args)
+        project.write(shop="def price():\n    return 2\n", test_a=stamping("x", "y", "new"))
+        found.append([first.tests, project.run(*args).tests])
+
+    assert found[0] == found[1]
+    assert {verdict for verdict, _, _ in found[0][1].values()} == {"hit", "run"}
+
+
+# How many workers.
+
+
+def test_one_test_with_n_auto_runs_in_this_process_and_is_recorded(project: Project) -> None:
+    project.write(test_a=stamping("x"))
+
+    first, second = project.run("-nauto"), project.run("-nauto")
+
+    assert (first.workers, second.workers) == (0, 0)
+    assert first.ran == ["test_a.py::test_x"]
+    assert second.ran == []
+
+
+def test_the_number_that_the_environment_gives_for_auto_is_kept(project: Project) -> None:
+    project.write(test_a=stamping("x", "y"))
+
+    assert project.run("-nauto", PYTEST_XDIST_AUTO_NUM_WORKERS="2").workers == 2
+
+
+def test_no_worker_starts_where_everything_is_cached_nor_more_than_there_are_tests(project: Project) -> None:
+    project.write(shop="def price():\n    return 1\n", test_a=stamping("x", "y"))
+    project.write(test_b="import shop\ndef test_price():\n    assert shop.price()\n")
+    first = project.run("-n2")
+    second = project.run("-n2")
+    project.write(shop="def price():\n    return 2\n")
+    third = project.run("-n2")
+
+    assert (first.workers, second.workers, third.workers) == (2, 0, 1)
+    assert (second.code, second.ran) == (0, [])
+    assert third.ran == ["test_b.py::test_price"]
+
+
+def test_a_test_that_appears_runs_though_everything_known_is_cached(project: Project) -> None:
+    project.write(test_a=stamping("x"))
+    project.run("-n2")
+    project.write(test_new=stamping("y"))
+
+    assert project.run("-n2").ran == ["test_new.py::test_y"]
+
+
+# The order.
+
+
+def test_what_failed_comes_first_then_the_quick_tests_of_a_serial_run(project: Project) -> None:
+    project.write(test_a=stamping("slow", seconds=0.2), test_b=stamping("quick"))
+    project.write(test_c="def test_c():\n    with stamped('failing', 0.1):\n        assert 0\n")
+
+    assert project.run(TZ="A").order == ["slow", "quick", "failing"]
+    assert project.run(TZ="B").order == ["failing", "quick", "slow"]
+    assert project.run("--perfcache-order=longest", TZ="C").order == ["slow", "failing", "quick"]
+    assert project.run("--perfcache-order=none", TZ="D").order == ["slow", "quick", "failing"]
+
+
+def test_a_module_that_shares_a_fixture_stays_whole_and_a_wider_parameter_leaves_all_in_place(project: Project) -> None:
+    shared = '@pytest.fixture(scope="module", autouse=True)\ndef shared():\n    pass\n'
+    project.write(
+        test_a=shared + stamping("slow", seconds=0.2) + stamping("quick"), test_b=stamping("middle", seconds=0.05)
+    )
+    project.run(TZ="A")
+
+    assert project.run(TZ="B").order == ["middle", "slow", "quick"]
+
+    project.write(test_c=shared.replace("scope", "params=[1], scope") + stamping("last"))
+    project.run(TZ="C")
+    assert project.run(TZ="D").order == ["slow", "quick", "middle", "last"]
+
+
+# The end of a run.
+
+
+def test_with_x_few_tests_start_after_the_failure_and_none_of_them_is_recorded_unrun(project: Project) -> None:
+    project.write(test_a="def test_bad():\n    assert 0\n", test_b=numbered(60, 0.05))
+    stopped = project.run("-n2", "-x")
+    second = project.run("-n2")
+
+    assert stopped.code != 0
+    assert len(stopped.spans) < 20
+    assert len(second.ran) >= 61 - len(stopped.spans)
+
+
+# Resources.
+
+
+def test_resources_never_overlap_and_capacities_are_never_exceeded(project: Project) -> None:
+    project.ini("perfcache_resources = gpu=2, db=1")
+    project.write(
+        test_a=stamping(*(f"db{n}" for n in range(4)), seconds=0.05, mark='@pytest.mark.resource("db")'),
+        test_b=stamping(*(f"gpu{n}" for n in range(6)), seconds=0.2, mark='@pytest.mark.resource("gpu", amount=1)'),
+        test_c=stamping("alone", seconds=0.05, mark="@pytest.mark.serial"),
+    )
+    spans = project.run("-n2").spans
+
+    assert most_at_once([span for span in spans if span.name.startswith("db")]) == 1
+    assert most_at_once([span for span in spans if span.name.startswith("gpu")]) == 2
+    alone = next(span for span in spans if span.name == "alone")
+    assert all(span.end <= alone.start or alone.end <= span.start for span in spans if span is not alone)
+
+
+def test_where_only_marked_tests_run_side_by_side_the_others_run_one_at_a_time(project: Project) -> None:
+    project.ini("perfcache_parallel = marked")
+    project.write(
+        test_a=stamping(*(f"other{n}" for n in range(4)), seconds=0.1),
+        test_b=stamping(*(f"safe{n}" for n in range(2)), seconds=0.3, mark="@pytest.mark.parallel_safe"),
+    )
+    spans = project.run("-n2").spans
+
+    assert most_at_once([span for span in spans if span.name.startswith("other")]) == 1
+    assert most_at_once(spans) == 2
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize("mark", ['"gpu", amount=3', '"gpu", much=1'])
+def test_a_wrong_claim_is_a_usage_error_that_names_the_test(
+    project: Project, mark: str, workers: tuple[str, ...]
+) -> None:
+    project.ini("perfcache_resources = gpu=2")
+    project.write(test_a=stamping("x", mark=f"@pytest.mark.resource({mark})") + stamping("y"))
+    run = project.run(*workers)
+
+    assert run.code == USAGE_ERROR
+    assert "test_a.py::test_x" in run.output
+    assert run.order == []
+
+
+# Shards.
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_shards_are_disjoint_and_together_complete_when_tests_appear(
+    project: Project, workers: tuple[str, ...]
+) -> None:
+    project.write(test_a=numbered(8), test_b=stamping("x", "y"))
+    for count in (10, 11):
+        parts = [set(project.run(*workers, f"--perfcache-shard={index}/2").tests) for index in (1, 2)]
+        assert len(parts[0] | parts[1]) == len(parts[0]) + len(parts[1]) == count
+        project.write(test_c=stamping("z"))
+
+
+def test_shards_say_what_they_were_split_by(project: Project) -> None:
+    project.write(test_a=stamping("x", "y", "z"))
+    lines = [
+        next(line for line in project.run(f"--perfcache-shard={index}/2").output.splitlines() if "of split" in line)
+        for index in (1, 2)
+    ]
+
+    assert lines[0].split(":")[0].split()[-1] == lines[1].split(":")[0].split()[-1]
+
+
+# Replay.
+
+
+def test_a_replay_repeats_the_order_of_one_worker_here(project: Project) -> None:
+    project.write(test_a=numbered(6, 0.05), test_b=stamping("x", "y", seconds=0.1))
+    parallel = project.run("-n2")
+    for worker in ("gw0", "gw1"):
+        nodeids = [nodeid for nodeid, test in parallel.document["tests"].items() if test["worker"] == worker]
+        replayed = project.run("-n2", f"--perfcache-replay={worker}")
+        pids = {span.name: span.pid for span in parallel.spans}
+        pid = pids[replayed.order[0]]
+
+        assert replayed.workers == 0
+        assert replayed.ran == sorted(nodeids)
+        assert replayed.order == [name for name in parallel.order if pids[name] == pid]
+
+
+def test_a_replay_of_a_worker_that_never_was_is_a_usage_error(project: Project) -> None:
+    project.write(test_a=stamping("x"))
+    run = project.run("--perfcache-replay=gw7")
+
+    assert run.code == USAGE_ERROR
+    assert "gw7" in run.output
+
+
+# What is told.
+
+
+def test_the_account_of_the_workers_time_is_told(project: Project) -> None:
+    project.write(test_a=stamping("x", "y", seconds=0.2))
+    run = project.run("-n2", "--perfcache-stats")
+    here = project.run(TZ="A")
+
+    account = run.document["parallel"]
+    assert here.document["parallel"] is None
+    assert account["critical_seconds"] >= 0.2
+    assert sum(account["by_worker"].values()) >= 0.4
+    assert account["start_up"] > 0
+    for words in ("busy once they had collected", "start-up", "critical path", "one more worker"):
+        assert words in run.output
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--perfcache-order=random",
+        "--perfcache-shard=3/2",
+        "--perfcache-resources=gpu",
+        "--perfcache-parallel=some",
+    ],
+)
+def test_a_value_that_can_not_be_used_is_a_usage_error(project: Project, argument: str) -> None:
+    project.write(test_a=stamping("x"))
+    run = project.run("-n2", argument)
+
+    assert run.code == USAGE_ERROR
+    assert argument.partition("=")[0] in run.output
