@@ -113,7 +113,7 @@ def _detail(reason: Reason, history: History, conditions: Conditions, broken: li
         case Reason.OFF:
             return conditions.off
         case Reason.MARKED:
-            return MARKED
+            return conditions.marked or history.untracked
         case Reason.UNTRACKED:
             return history.untracked
         case Reason.UNCLEAN:

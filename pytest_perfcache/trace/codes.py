@@ -24,16 +24,14 @@ _REFLECTIVE: Final = frozenset(
 )
 _MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _TEST_FILE: Final = re.compile(r"(.*/)?(test_[^/]*|[^/]*_test|conftest)\.py")
-_LINES_IN_TESTS: Final = frozenset(("lineno",))
-"""Elsewhere this is mostly a parser's own business."""
-_LINES: Final = frozenset(
+_LINES: Final = frozenset("co_firstlineno co_lines findsource getline getlines getsource getsourcelines".split())
+_LINES_IN_TESTS: Final = frozenset(
     """
-    co_firstlineno co_lines extract_stack extract_tb f_lineno findsource format_exc format_exception format_stack
-    getframeinfo getinnerframes getline getlines getouterframes getsource getsourcelines print_exc print_exception
-    print_stack
-    tb_lineno walk_stack walk_tb
+    extract_stack extract_tb f_lineno format_exc format_exception format_stack getframeinfo getinnerframes
+    getouterframes lineno print_exc print_exception print_stack tb_lineno walk_stack walk_tb
     """.split()
 )
+"""A test that uses these looks at the number. Elsewhere they serve messages, or a parser's own lines."""
 SUSPENDS: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE
 """Flags of code that may go on in another test than it was started in."""
 _INLINE: Final = frozenset(("<listcomp>", "<dictcomp>", "<setcomp>"))
