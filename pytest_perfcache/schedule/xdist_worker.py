@@ -71,7 +71,7 @@ class WorkerSide:
 def meta_of(item: pytest.Item) -> TestMeta:
     """What the item declares by marks and by the fixtures it uses; raises ResourceError."""
     nodes = tuple(node.nodeid or SESSION for node in item.listchain()[:-1])
-    fixtures = list(_shared_fixtures(item))
+    fixtures = list(shared_fixtures(item))
     scopes = (*nodes, *dict.fromkeys(scope for _, scope in fixtures if scope not in nodes))
     return TestMeta(
         nodeid=item.nodeid,
@@ -107,7 +107,7 @@ def _fixture_definitions(item: pytest.Item) -> Iterable[Any]:
     return [found[-1] for found in info.name2fixturedefs.values() if found] if info else []
 
 
-def _shared_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
+def shared_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
     """Name and scope; each value of a parametrized fixture is a scope of its own, to keep its tests together."""
     callspec = getattr(item, "callspec", None)
     indices = callspec.indices if callspec is not None else {}
