@@ -15,7 +15,7 @@ _EXPLAIN = "--perfcache-explain"
 
 MARKERS = (
     "perfcache(cache=True, depends=[globs], env=[names]): what pytest-perfcache cannot see by itself.",
-    "resource(name, amount=1, shared=False): the test needs this resource while it runs.",
+    "resource(name, amount=None, shared=False): the test needs all of this resource, or an amount, while it runs.",
     "serial: no other test runs beside this one.",
     "parallel_safe: other tests may run beside this one.",
 )

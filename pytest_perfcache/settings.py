@@ -28,6 +28,7 @@ _TRUE: Final = frozenset(("1", "true", "yes", "on"))
 _FALSE: Final = frozenset(("0", "false", "no", "off", ""))
 ORDERS: Final = ("auto", "fastest", "failed", "longest", "file", "none")
 _CAPACITY: Final = re.compile(r"\s*([^=\s][^=]*?)\s*=\s*([0-9]{1,6})\s*")
+_WORKER: Final = re.compile(r"[\w.:@-]+")
 _SHARD: Final = re.compile(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*")
 
 
@@ -103,6 +104,12 @@ def parse_shard(text: str) -> Shard:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ValueError("takes I/N with 1 <= I <= N, such as 2/5")
     return Shard(int(match[1]), int(match[2]))
+
+
+def parse_worker(text: str) -> str:
+    if not _WORKER.fullmatch(text):
+        raise ValueError("takes the name of a worker, such as gw0")
+    return text
 
 
 def parse_report(text: str) -> tuple[str, str]:
@@ -228,7 +235,7 @@ OPTIONS: Final = (
         "--perfcache-replay",
         "Run in this process what one worker of the last parallel run ran, in its order.",
         None,
-        str,
+        parse_worker,
         "WORKER",
         persistent=False,
     ),

@@ -1,4 +1,4 @@
-"""What starting and collecting cost in a process: measured there, and learnt from run to run."""
+"""What starting, collecting and shared set-up cost in a process: measured there, and learnt from run to run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from typing import Any, Final
 import pytest
 
 from pytest_perfcache.schedule.workers import Costs
+from pytest_perfcache.schedule.xdist_worker import shared_fixtures
 from pytest_perfcache.store.protocol import Store
 
 _KEY: Final = "costs"
+_SETUPS: Final = "setups"
+_BETWEEN: Final = "\t"
+"""Between the name of a fixture and the scope it lives in."""
+
 _NEWEST_SHARE: Final = 0.3
 _LEAST_SECONDS: Final = 0.2
 """Less time in tests says nothing of how much of it is computation."""
@@ -28,6 +33,9 @@ class CostMeter:
         self._worker = worker
         self._measured: dict[str, float] = {}
         self._wall = self._busy = 0.0
+        self._fixtures: dict[str, str] = {}
+        self.setups: dict[str, float] = {}
+        """Wall seconds by fixture and scope, see :func:`read_setups`."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Generator[None, Any, Any]:
@@ -41,13 +49,25 @@ class CostMeter:
             self._measured[name] = _processor_seconds() - started
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Generator[None, Any, Any]:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        self._fixtures = dict(shared_fixtures(item))
         wall, busy = time.perf_counter(), _processor_seconds()
         try:
             return (yield)
         finally:
             self._wall += time.perf_counter() - wall
             self._busy += _processor_seconds() - busy
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        scope = self._fixtures.get(fixturedef.argname)
+        if scope is None or fixturedef.scope == "function":
+            return (yield)
+        started = time.perf_counter()
+        try:
+            return (yield)
+        finally:
+            self.setups[f"{fixturedef.argname}{_BETWEEN}{scope}"] = time.perf_counter() - started
 
     def measured(self) -> dict[str, float]:
         """By the names of :class:`Costs`; only what this process can tell."""
@@ -61,25 +81,42 @@ class CostMeter:
 
 def read_costs(store: Store) -> Costs:
     """What was learnt; the defaults for what was not, or can not be read."""
-    known = _read(store)
+    known = _read(store, _KEY)
     defaults = asdict(Costs())
     return Costs(**{name: type(default)(known.get(name, default)) for name, default in defaults.items()})
 
 
 def learn_costs(store: Store, measured: Iterable[Mapping[str, float]]) -> None:
+    """By the names of :class:`Costs`."""
+    _learn(store, _KEY, measured)
+
+
+def read_setups(store: Store) -> dict[tuple[str, str], float]:
+    """Seconds that the set-up of a shared fixture took, by fixture and scope."""
+    split = ((name.partition(_BETWEEN), seconds) for name, seconds in _read(store, _SETUPS).items())
+    return {(fixture, scope): seconds for (fixture, _, scope), seconds in split}
+
+
+def learn_setups(store: Store, measured: Iterable[Mapping[str, float]]) -> None:
+    """What :attr:`CostMeter.setups` of each process holds."""
+    _learn(store, _SETUPS, measured)
+
+
+def _learn(store: Store, key: str, measured: Iterable[Mapping[str, float]]) -> None:
     """Let each measurement move what is known by some part: an exponentially weighted mean."""
-    known = _read(store)
+    known = _read(store, key)
+    before = dict(known)
     for one in measured:
         for name, value in one.items():
             known[name] = known.get(name, value) + _NEWEST_SHARE * (value - known.get(name, value))
-    if known:
-        store.set(_KEY, json.dumps(known).encode())
+    if known != before:
+        store.set(key, json.dumps(known).encode())
 
 
-def _read(store: Store) -> dict[str, float]:
+def _read(store: Store, key: str) -> dict[str, float]:
     """Anything that can not be read is as good as nothing."""
     try:
-        return {str(name): float(value) for name, value in json.loads(store.get(_KEY) or b"{}").items()}
+        return {str(name): float(value) for name, value in json.loads(store.get(key) or b"{}").items()}
     except (ValueError, TypeError, AttributeError):
         return {}
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from pytest_perfcache.decide.verify import MARKED
-from pytest_perfcache.schedule.meta import ResourceError, job_of
+from pytest_perfcache.schedule.jobs import Job
+from pytest_perfcache.schedule.meta import ResourceError
 from pytest_perfcache.schedule.resources import Ledger
-from pytest_perfcache.schedule.xdist_worker import meta_of
+from pytest_perfcache.schedule.xdist_worker import claims_of
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.unit import Unit
 
@@ -56,9 +57,10 @@ def check_claims(items: Iterable[pytest.Item], capacities: Mapping[str, int]) ->
     ledger = Ledger(capacities)
     for item in items:
         try:
-            excess = ledger.excess(job_of(meta_of(item), 0.0))
+            claims = claims_of(item)
         except ResourceError as error:
             raise pytest.UsageError(str(error)) from None
+        excess = ledger.excess(Job(item.nodeid, 0.0, claims=claims)) if claims else None
         if excess:
             raise pytest.UsageError(excess)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pytest_perfcache.model import History, Outcome, Reason, Verdict
 from pytest_perfcache.schedule.estimates import Estimates
@@ -20,17 +20,25 @@ class Knowledge:
     failed: AbstractSet[str] = frozenset()
     """What failed last time, or is flaky."""
     changed: AbstractSet[str] = frozenset()
+    setups: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """Measured seconds of shared set-up, by fixture and scope."""
     only_marked: bool = False
     """Whether tests that are not marked ``parallel_safe`` run one at a time."""
 
     @classmethod
     def of(
-        cls, histories: Mapping[str, History], verdicts: Mapping[str, Verdict], *, only_marked: bool = False
+        cls,
+        histories: Mapping[str, History],
+        verdicts: Mapping[str, Verdict],
+        setups: Mapping[tuple[str, str], float] | None = None,
+        *,
+        only_marked: bool = False,
     ) -> Knowledge:
         return cls(
             {nodeid: known.duration for nodeid, known in histories.items() if known.duration is not None},
             {nodeid for nodeid, known in histories.items() if known.last is Outcome.FAILED or known.flaky},
             {nodeid for nodeid, verdict in verdicts.items() if verdict.reason is Reason.CHANGED},
+            setups or {},
             only_marked,
         )
 
@@ -45,7 +53,7 @@ class Knowledge:
         for meta in metas:
             nodeid = meta.nodeid
             yield replace(
-                job_of(meta, estimates.seconds(nodeid), only_marked=self.only_marked),
+                job_of(meta, estimates.seconds(nodeid), setup_seconds=self.setups, only_marked=self.only_marked),
                 failed_last=nodeid in self.failed,
                 is_new=not self.knows(nodeid),
                 changed=nodeid in self.changed,

@@ -17,6 +17,7 @@ import pytest
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Kind, Outcome, Verdict
 from pytest_perfcache.run.config import facts_of_run, is_named, settings_of
+from pytest_perfcache.run.costs import read_setups
 from pytest_perfcache.run.deciding import Circumstances, plan_everything
 from pytest_perfcache.run.describing import Knowledge
 from pytest_perfcache.run.faults import PerfcacheWarning
@@ -41,7 +42,10 @@ class Outlook:
 
     def knowledge(self) -> Knowledge:
         return Knowledge.of(
-            self.memory.planner.histories(), self.verdicts, only_marked=self.memory.settings.parallel == "marked"
+            self.memory.planner.histories(),
+            self.verdicts,
+            read_setups(self.memory.store),
+            only_marked=self.memory.settings.parallel == "marked",
         )
 
 

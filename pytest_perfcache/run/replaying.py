@@ -23,8 +23,9 @@ def save_orders(store: Store, orders: Mapping[str, Sequence[str]]) -> None:
 def order_of(store: Store, worker: str) -> list[str]:
     """The node ids that a worker of the last parallel run ran; ``UsageError`` where there was no such worker."""
     try:
-        orders = dict(json.loads(store.get(_KEY) or b"{}"))
-    except (ValueError, TypeError):
+        found = json.loads(store.get(_KEY) or b"{}")
+        orders = {name: order for name, order in found.items() if isinstance(order, list)}
+    except (ValueError, AttributeError):
         orders = {}
     if worker not in orders:
         known = f"only {', '.join(sorted(orders))}" if orders else "no parallel run is remembered"

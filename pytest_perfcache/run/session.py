@@ -13,7 +13,7 @@ import pytest
 
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.run.config import TRACING, distributes, settings_of
-from pytest_perfcache.run.costs import CostMeter, learn_costs
+from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
 from pytest_perfcache.run.deciding import Circumstances, DecidingPlugin, WorkerDecidingPlugin
 from pytest_perfcache.run.describing import Knowledge
 from pytest_perfcache.run.distributing import distribute, take_part
@@ -83,7 +83,7 @@ def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> No
     tracing = config.stash.get(TRACING, None)
     if tracing is not None:
         harvest = _record(config, tracing)
-        register(WorkerPlugin(config, deciding, lambda: harvest().gather_all(), meter.measured), "perfcache-worker")
+        register(WorkerPlugin(config, deciding, lambda: harvest().gather_all(), meter), "perfcache-worker")
 
 
 def _configure_controller(config: pytest.Config) -> None:
@@ -111,6 +111,7 @@ def _configure_distribution(config: pytest.Config) -> None:
         memory.save(controller.fresh)
         save_orders(memory.store, account.orders)
         learn_costs(memory.store, controller.costs)
+        learn_setups(memory.store, controller.setups)
 
     config.pluginmanager.register(SavingPlugin(memory, save), "perfcache-saving")
 
@@ -132,7 +133,7 @@ def _configure_serial(config: pytest.Config) -> None:
     def arranged(items: Sequence[pytest.Item]) -> list[pytest.Item]:
         if settings.replay is not None:
             return list(items)
-        knowledge = Knowledge.of(memory.planner.histories(), results.verdicts)
+        knowledge = Knowledge.of(memory.planner.histories(), results.verdicts, read_setups(memory.store))
         return arrange(items, knowledge, Order(settings.order), config)
 
     register(DecidingPlugin(memory.planner, circumstances, places, results, arranged), "perfcache-deciding")
@@ -144,6 +145,7 @@ def _configure_serial(config: pytest.Config) -> None:
         def save() -> None:
             memory.save(harvest().gather_all())
             learn_costs(memory.store, [meter.measured()])
+            learn_setups(memory.store, [meter.setups])
 
         register(SavingPlugin(memory, save), "perfcache-saving")
 

@@ -53,7 +53,7 @@ def _key(total: int) -> str:
 def _read(store: Store, total: int) -> Split | None:
     try:
         document = json.loads(store.get(_key(total)) or b"null")
-        return document and Split({str(k): float(v) for k, v in document["seconds"].items()}, tuple(document["ran"]))
+        return Split({str(k): float(v) for k, v in document["seconds"].items()}, tuple(document["ran"]))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import ModuleRecords, Reason, Verdict
+from pytest_perfcache.run.costs import CostMeter
 from pytest_perfcache.run.deciding import WorkerDecidingPlugin
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.results import CachedReport, ResultsPlugin, report_hits
@@ -18,6 +19,7 @@ PLAN: Final = "perfcache_hits"
 _TAKEN: Final = "perfcache_taken"
 _RECORDS: Final = "perfcache_records"
 _COSTS: Final = "perfcache_costs"
+_SETUPS: Final = "perfcache_setups"
 NEW: Final = Verdict(Reason.NEW)
 
 
@@ -31,6 +33,7 @@ class ControllerPlugin:
         self._session: pytest.Session | None = None
         self.fresh: list[ModuleRecords] = []
         self.costs: list[Mapping[str, float]] = []
+        self.setups: list[Mapping[str, float]] = []
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
@@ -52,6 +55,7 @@ class ControllerPlugin:
                     pytest.PytestWarning(f"records of a worker are lost: {error}"), 2
                 )
         self.costs.append(output.get(_COSTS, {}))
+        self.setups.append(output.get(_SETUPS, {}))
         self._report(output.get(_TAKEN, ()))
 
     def _report(self, taken: Iterable[Any]) -> None:
@@ -78,17 +82,18 @@ class WorkerPlugin:
         config: Any,
         deciding: WorkerDecidingPlugin,
         harvest: Callable[[], list[ModuleRecords]],
-        costs: Callable[[], Mapping[str, float]],
+        meter: CostMeter,
     ) -> None:
         self._config = config
         self._deciding = deciding
         self._harvest = harvest
-        self._costs = costs
+        self._meter = meter
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         output = self._config.workeroutput
-        output[_COSTS] = dict(self._costs())
+        output[_COSTS] = self._meter.measured()
+        output[_SETUPS] = self._meter.setups
         output[_TAKEN] = self._deciding.taken
         with harmless("remembers nothing of this worker"):
             output[_RECORDS] = [encode(module) for module in self._harvest()]

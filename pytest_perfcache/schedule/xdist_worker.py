@@ -71,24 +71,29 @@ class WorkerSide:
 def meta_of(item: pytest.Item) -> TestMeta:
     """What the item declares by marks and by the fixtures it uses; raises ResourceError."""
     nodes = tuple(node.nodeid or SESSION for node in item.listchain()[:-1])
-    fixtures = list(_shared_fixtures(item))
+    fixtures = list(shared_fixtures(item))
     scopes = (*nodes, *dict.fromkeys(scope for _, scope in fixtures if scope not in nodes))
+    return TestMeta(
+        nodeid=item.nodeid,
+        file=item.nodeid.split("::", 1)[0],
+        scopes=scopes,
+        claims=claims_of(item),
+        fixtures=tuple(fixtures),
+        group="_".join(sorted(set(_groups(item)))),
+        alone=item.get_closest_marker("serial") is not None,
+        parallel_safe=item.get_closest_marker("parallel_safe") is not None,
+    )
+
+
+def claims_of(item: pytest.Item) -> tuple[Claim, ...]:
+    """What the item and its fixtures claim; raises ResourceError."""
     own = [parse_claim(mark.args, mark.kwargs, where=item.nodeid) for mark in item.iter_markers("resource")]
     lent = [
         Claim(claim.resource, claim.amount, claim.shared, holder=name, scope=scope)
         for name, scope, claims in _claims_of_fixtures(item)
         for claim in claims
     ]
-    return TestMeta(
-        nodeid=item.nodeid,
-        file=item.nodeid.split("::", 1)[0],
-        scopes=scopes,
-        claims=tuple(dict.fromkeys([*own, *lent])),
-        fixtures=tuple(fixtures),
-        group="_".join(sorted(set(_groups(item)))),
-        alone=item.get_closest_marker("serial") is not None,
-        parallel_safe=item.get_closest_marker("parallel_safe") is not None,
-    )
+    return tuple(dict.fromkeys([*own, *lent]))
 
 
 def _groups(item: pytest.Item) -> Iterator[str]:
@@ -102,7 +107,7 @@ def _fixture_definitions(item: pytest.Item) -> Iterable[Any]:
     return [found[-1] for found in info.name2fixturedefs.values() if found] if info else []
 
 
-def _shared_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
+def shared_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
     """Name and scope; each value of a parametrized fixture is a scope of its own, to keep its tests together."""
     callspec = getattr(item, "callspec", None)
     indices = callspec.indices if callspec is not None else {}

@@ -199,6 +199,17 @@ def test_a_module_that_shares_a_fixture_stays_whole_and_a_wider_parameter_leaves
     assert project.run(TZ="D").order == ["slow", "quick", "middle", "last"]
 
 
+@pytest.mark.parametrize(("set_up", "seconds", "processes"), [(0.6, 0.1, 1), (0.0, 0.4, 2)])
+def test_a_module_is_split_between_workers_only_where_its_set_up_is_known_to_be_cheap(
+    project: Project, set_up: float, seconds: float, processes: int
+) -> None:
+    shared = f'@pytest.fixture(scope="module", autouse=True)\ndef shared():\n    import time; time.sleep({set_up})\n'
+    project.write(test_a=shared + stamping(*"abcd", seconds=seconds))
+    project.run(TZ="A")
+
+    assert len({span.pid for span in project.run("-n2", TZ="B").spans}) == processes
+
+
 # The end of a run.
 
 
