@@ -118,7 +118,7 @@ BESIDE = {
 SPOILED = {
     "foreign": ("subprocess.run(['true'], check=True)", "starts a program: true"),
     "shell": ("subprocess.run('true', shell=True, check=True)", "starts a program: sh"),
-    "system": ("os.system('true')", "starts a program: b'true'"),
+    "system": ("os.system('true')", "starts a program: true"),
     "without_site": ("run('-S', '-c', '1')", "starts a program: python -S -c 1"),
     "killed": ("subprocess.run([sys.executable, '-c', 'import os; os.kill(os.getpid(), 9)'])", "left no trace: python"),
     "forked_and_killed": (
@@ -130,7 +130,7 @@ SPOILED = {
         "running.append(subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE))",
         "left no trace: python -c input()",
     ),
-    "foreign_grandchild": ("run('-c', 'import os; os.system(\"true\")')", "starts a program: b'true'"),
+    "foreign_grandchild": ("run('-c', 'import os; os.system(\"true\")')", "starts a program: true"),
     "before_exec": ("run('-c', '1', preexec_fn=os.getpid)", "starts a program: python -c 1"),
     "finalizer": ("run('finalizer.py')", "may run Late.__del__ after all else"),
     "forkserver": ("by_process('forkserver')", "connects to"),
