@@ -24,7 +24,9 @@ _REFLECTIVE: Final = frozenset(
 )
 _MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _TEST_FILE: Final = re.compile(r"(.*/)?(test_[^/]*|[^/]*_test|conftest)\.py")
-_LINES: Final = frozenset("co_firstlineno co_lines f_lineno findsource getline getlines getsource getsourcelines".split())
+_LINES: Final = frozenset(
+    "co_firstlineno co_lines f_lineno findsource getline getlines getsource getsourcelines".split()
+)
 _LINES_IN_TESTS: Final = frozenset(
     """
     extract_stack extract_tb format_exc format_exception format_stack getframeinfo getinnerframes
