@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+_TOOL_CACHES: Final = tuple(
+    f"{os.sep}{name}{os.sep}" for name in (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__")
+)
 _FOREIGN_PARTS: Final = frozenset(("site-packages", "dist-packages", "node_modules", ".tox", ".nox", ".git"))
 
 
@@ -64,6 +67,9 @@ class Places:
         return path.startswith((*self.libraries, str(Path(sys.prefix, "lib")) + os.sep))
 
     def is_scratch(self, path: str) -> bool:
+        """Whether the run makes this for itself: its own directories, caches of tools, and what the kernel shows."""
+        if any(part in path for part in _TOOL_CACHES):
+            return True
         return path.startswith((*self.scratch, "/proc/", "/dev/", "/sys/"))
 
     def _in_virtual_environment(self, name: str) -> bool:

@@ -15,6 +15,7 @@ from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.results import outcome_of
 from pytest_perfcache.schedule.xdist_worker import PauseItem
+from pytest_perfcache.trace.audit import harness_asks
 from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit, whole
 
@@ -64,9 +65,10 @@ class RecordingPlugin:
         self._current: _Current | None = None
         self._plugins: list[tuple[str, bool]] | None = None
         self._getfixturevalue = pytest.FixtureRequest.getfixturevalue
-        self._watch_dynamic_fixtures()
+        self._read_cache = pytest.Cache.get
+        self._watch()
 
-    def _watch_dynamic_fixtures(self) -> None:
+    def _watch(self) -> None:
         original, recorder = self._getfixturevalue, self._recorder
 
         def getfixturevalue(self: pytest.FixtureRequest, argname: str) -> Any:
@@ -74,9 +76,18 @@ class RecordingPlugin:
             return original(self, argname)
 
         pytest.FixtureRequest.getfixturevalue = getfixturevalue  # type: ignore[method-assign]
+        read = self._read_cache
+
+        def get(self: pytest.Cache, key: str, default: Any) -> Any:
+            if not harness_asks(2):
+                recorder.spoil(f"reads {key} from pytest's cache, which other runs write")
+            return read(self, key, default)
+
+        pytest.Cache.get = get  # type: ignore[method-assign]
 
     def pytest_unconfigure(self) -> None:
         pytest.FixtureRequest.getfixturevalue = self._getfixturevalue  # type: ignore[method-assign]
+        pytest.Cache.get = self._read_cache  # type: ignore[method-assign]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:

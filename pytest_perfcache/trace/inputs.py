@@ -30,6 +30,10 @@ _PLACES: Final = (Kind.FILE, Kind.DIRECTORY, Kind.STAT)
 _UNSEEN: Final = Seen(None)
 
 
+_SMALL: Final = 262_144
+"""Bytes of a file that is read at its first use, and not only at the end."""
+
+
 class Inputs:
     """The inputs of this process, by fact key."""
 
@@ -160,12 +164,23 @@ class Inputs:
             if self._holds(key, found):
                 settled[key] = found
         for key, signature in self._signatures.items():
-            path = self._places.root / key.partition(":")[2]
-            if Signature.of(path) == signature:
-                settled.setdefault(key, ABSENT if signature is None else fingerprint(path.read_bytes()))
-            else:
+            now = self._content_now(key, signature, self._fingerprints.get(key))
+            if now is None:
                 settled.pop(key, None)
+            else:
+                settled[key] = now
         return {key: found for key, found in settled.items() if key not in self._moved}
+
+    def _content_now(self, key: str, before: Signature | None, first: Fingerprint | None) -> Fingerprint | None:
+        """A file's content, None where it is not what it was at first; touching a file changes nothing."""
+        path = self._places.root / key.partition(":")[2]
+        signature = Signature.of(path)
+        if signature is None or before is None:
+            return ABSENT if signature is before else None
+        if signature == before and first is not None:
+            return first
+        content = fingerprint(path.read_bytes())
+        return content if signature == before or content == first else None
 
     def _holds(self, key: str, found: Fingerprint) -> bool:
         kind, _, name = key.partition(":")
@@ -200,10 +215,10 @@ class Inputs:
         self._recorder.add_input(key)
 
     def _first_look(self, key: str, name: str) -> Fingerprint | None:
-        """The content now, where its time stamps could not tell a later write apart; else only its signature."""
+        """The content now; of a large file only the signature, where that can tell a later write."""
         path = self._places.root / name
         signature = self._signatures[key] = Signature.of(path)
-        if signature is None or not signature.racy(time.time_ns()):
+        if signature is None or (signature.size > _SMALL and not signature.racy(time.time_ns())):
             return None
         try:
             return fingerprint(path.read_bytes())
