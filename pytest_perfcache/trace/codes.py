@@ -24,12 +24,11 @@ _REFLECTIVE: Final = frozenset(
 )
 _MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _TEST_FILE: Final = re.compile(r"(.*/)?(test_[^/]*|[^/]*_test|conftest)\.py")
-_LINES: Final = frozenset(
-    "co_firstlineno co_lines f_lineno findsource getline getlines getsource getsourcelines".split()
-)
+_LINES: Final = frozenset("f_lineno findsource getline getlines getsource getsourcelines".split())
 _LINES_IN_TESTS: Final = frozenset(
     """
-    extract_stack extract_tb format_exc format_exception format_stack getframeinfo getinnerframes
+    co_firstlineno co_lines extract_stack extract_tb format_exc format_exception format_stack getframeinfo
+    getinnerframes
     getouterframes lineno print_exc print_exception print_stack tb_lineno walk_stack walk_tb
     """.split()
 )

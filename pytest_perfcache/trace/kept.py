@@ -30,7 +30,7 @@ from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.stateful import Stateful
 from pytest_perfcache.trace.unit import Unit, mask_of
 
-_ACTIVATIONS: Final = 50
+_ACTIVATIONS: Final = 500
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
 _FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
 _SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
@@ -78,7 +78,9 @@ class Kept:
         self.keepers: dict[int, Keeper] = {}
         self.open: list[Keeper] = []
         self._met: dict[int, tuple[Callable[[], object], str]] = {}
-        self._numbers: dict[int, str] = {}
+        self._numbers: dict[int, tuple[str, frozenset[object]]] = {}
+        self._present: dict[int, object] = {}
+        """Objects without weak references that the current unit met, by ``id``."""
         self._active: list[Keeper] = []
 
     def add_cache(self, number: int, cache: object) -> None:
@@ -130,6 +132,9 @@ class Kept:
                 self._count_hits(keeper, unit)
             if keeper.activations:
                 self._leave_behind(keeper)
+        for number, instance in self._present.items():
+            self._numbers[number] = unit.name, frozenset(map(_mark, _contents(instance)))
+        self._present.clear()
 
     def _keeper(self, number: int) -> Keeper:
         found = self.keepers.get(number)
@@ -162,7 +167,7 @@ class Kept:
         try:
             reference: Callable[[], object] = weakref.ref(instance)
         except TypeError:
-            self._meet_by_number(keeper, id(instance), unit)
+            self._meet_by_number(keeper, instance, unit)
             return
         if keeper.is_property:
             keeper.computed.append(reference)
@@ -178,10 +183,17 @@ class Kept:
         if value is not first and (type(value) is not type(first) or value != first):
             self._stand_on(unit, keeper)
 
-    def _meet_by_number(self, keeper: Keeper, number: int, unit: Unit) -> None:
-        """For objects without weak references; one that took the place of another counts as met, to be safe."""
-        known = self._numbers.setdefault(number, unit.name)
-        if known != unit.name:
+    def _meet_by_number(self, keeper: Keeper, instance: object, unit: Unit) -> None:
+        """For objects without weak references: met before, where one was in this place and held some of the same.
+
+        A container that is empty keeps nothing; of an object that cannot be looked into, its place must do.
+        """
+        self._present[id(instance)] = instance
+        known = self._numbers.get(id(instance))
+        if known is None or known[0] == unit.name:
+            return
+        held = frozenset(map(_mark, _contents(instance)))
+        if held & known[1] or not (held or type(instance) in _PLAIN):
             self._stand_on(unit, keeper)
 
     def _stand_on(self, unit: Unit, keeper: Keeper) -> None:
