@@ -31,11 +31,12 @@ _NAMELESS: Final = getattr(os, "O_TMPFILE", -1)
 """For a temporary file without a name; the path is its directory's."""
 _IMPORTLIB: Final = "<frozen importlib._bootstrap"
 _IMPORTING: Final = frozenset(("get_code", "_fill_cache", "_cache_bytecode", "set_data", "path_stats", "find_spec"))
+_TOOLS: Final = ("_hypothesis_pytestplugin", "_pytest", "coverage", "execnet", "hypothesis", "pluggy", "xdist")
 _HARNESS: Final = (
     os.path.dirname(os.path.dirname(__file__)) + os.sep,
     *(
-        os.path.dirname(spec.origin) + os.sep
-        for spec in map(find_spec, ("_pytest", "execnet", "pluggy", "xdist") if "_pytest" in sys.modules else ())
+        spec.origin if not spec.origin.endswith("__init__.py") else os.path.dirname(spec.origin) + os.sep
+        for spec in map(find_spec, _TOOLS if "_pytest" in sys.modules else ())
         if spec is not None and spec.origin is not None
     ),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import opcode
 from collections.abc import Iterator
+from inspect import CO_GENERATOR
 from itertools import pairwise
 from types import CodeType
 from typing import Final, NamedTuple
@@ -20,8 +21,8 @@ _MUTATORS: Final = frozenset(
     """.split()
 )
 _SUBSCRIPTS: Final = frozenset(("STORE_SUBSCR", "DELETE_SUBSCR"))
-_HARNESS_OWNED: Final = frozenset(("sys", stream) for stream in ("stdin", "stdout", "stderr"))
-"""What pytest itself replaces for each test."""
+_HARNESS_OWNED: Final = frozenset(("sys", name) for name in ("stdin", "stdout", "stderr", "modules", "path"))
+"""What pytest itself changes, and what imports do, which are seen otherwise."""
 _GUARDS: Final = frozenset(("AttributeError", "KeyError", "hasattr", "getattr"))
 _CALLS: Final = ("PRECALL", "CALL", "PUSH_NULL")
 _BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__"))
@@ -47,7 +48,12 @@ class _Instruction(NamedTuple):
 
 
 def stateful(code: CodeType) -> Stateful | None:
-    """What this function may keep for later calls; None where it keeps nothing."""
+    """What this function may keep for later calls; None where it keeps nothing.
+
+    A generator has no scope: what runs between its steps is not its doing.
+    """
+    if code.co_flags & CO_GENERATOR:
+        return None
     instructions = list(_instructions(code))
     names = {instruction.name for instruction in instructions}
     kept = tuple(sorted(set(_kept_globals(code, instructions, names))))
