@@ -48,6 +48,9 @@ class BytesCache(Cache):  # type: ignore[misc]  # diskcache has no types
             "cull_limit": 0,
             # A mapped database that somebody cuts off kills the process (SIGBUS) instead of raising an error.
             "sqlite_mmap_size": 0,
+            # Waiting for the disk can take many seconds where others write much. A killed process harms nothing
+            # without it; what a power failure may corrupt is set aside and recorded anew.
+            "sqlite_synchronous": 0,
             "disk_min_file_size": inline_bytes,
         }
         try:
