@@ -45,7 +45,6 @@ class Inputs:
         self._fingerprints: dict[str, Fingerprint] = {}
         self._written: dict[str, Unit] = {}
         self._made: set[str] = set()
-        self._derived: set[str] = set()
         self._moved: set[str] = set()
 
     def read_file(self, path: str) -> None:
@@ -95,7 +94,6 @@ class Inputs:
     def read_variable(self, name: str, value: str | None) -> None:
         """An environment variable was read. One that the run itself set is no input."""
         if value != self._environ.get(name):
-            self._derived.add(name)
             return
         key = f"{Kind.ENVIRONMENT}:{name}"
         self._fingerprints.setdefault(key, environment_fingerprint(value))
