@@ -18,6 +18,8 @@ MARKED: Final = "marked with cache=False"
 """Why a test that the user marked leaves no record; so that a later run without the test at hand knows it too."""
 _SOURCES: Final = (Kind.SKELETON, Kind.BLOCK)
 _JITTER: Final = 0.25
+FRESH_SHARE: Final = 1 - _JITTER
+"""A record younger than this share of its time to live is fresh, whatever its test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def is_fresh(nodeid: str, record: Record, conditions: Conditions) -> bool:
     So that not all tests of a suite are verified again on the same day.
     """
     draw = int.from_bytes(hashlib.blake2b(nodeid.encode("utf-8", "surrogatepass"), digest_size=4).digest())
-    ttl = conditions.ttl * (1 - _JITTER + 2 * _JITTER * draw / 2**32)
+    ttl = conditions.ttl * (FRESH_SHARE + 2 * _JITTER * draw / 2**32)
     return 0 <= conditions.now - record.recorded_at < ttl
 
 

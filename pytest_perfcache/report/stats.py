@@ -63,11 +63,13 @@ class Session:
     """How many ran tests at the same time, at least 1."""
     parallel: Parallel | None = None
     """None where no test ran on a worker."""
+    unseen: Totals = Totals()
+    """Hits of modules that did not even have to be collected, where nobody asked for them one by one."""
 
     def totals(self, nodeids: Iterable[str] | None = None) -> Totals:
         """Over all tests, or over these."""
-        hits = runs = 0
-        saved = spent = 0.0
+        hits, saved = (self.unseen.hits, self.unseen.saved) if nodeids is None else (0, 0.0)
+        runs, spent = 0, 0.0
         for nodeid in self.nodeids() if nodeids is None else nodeids:
             verdict, result = self.verdicts.get(nodeid), self.results.get(nodeid)
             if result is not None:

@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import pytest
 
-from pytest_perfcache.decide.verify import Conditions
-from pytest_perfcache.facts.places import Places
-from pytest_perfcache.model import Verdict
-from pytest_perfcache.run.config import is_named, named_node_ids, reason_for_off, settings_of
+from pytest_perfcache.collect.light import LightFunction
+from pytest_perfcache.model import Reason, Verdict
+from pytest_perfcache.run.circumstances import Circumstances
+from pytest_perfcache.run.collecting import LightPlugin
+from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.declared import check_claims, check_markers, marked_uncacheable
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.planning import Planner
-from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, report_hits
-from pytest_perfcache.settings import Settings
+from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, Unseen, count_hits, report_hits
 
 Arrange = Callable[[Sequence[pytest.Item]], list[pytest.Item]]
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What this run asks for, the same for all tests but for those it names."""
-
-    now: float
-    ttl: float
-    off: str
-    named: tuple[str, ...]
-    last_failed: bool
-    verify: float
-    """The share of the hits, between 0 and 1, that run all the same."""
-
-    @classmethod
-    def of(cls, config: pytest.Config, places: Places, *, now: float, settings: Settings) -> Circumstances:
-        return cls(
-            now=now,
-            ttl=settings.ttl,
-            verify=settings.verify,
-            off=reason_for_off(config),
-            named=named_node_ids(config, places),
-            last_failed=bool(getattr(config.option, "lf", False)),
-        )
-
-    def conditions(self, nodeid: str, marked: str = "") -> Conditions:
-        return Conditions(
-            marked=marked,
-            chosen=self._draws(nodeid),
-            now=self.now,
-            ttl=self.ttl,
-            off=self.off,
-            named=is_named(nodeid, self.named),
-            last_failed=self.last_failed,
-        )
-
-    def _draws(self, nodeid: str) -> bool:
-        """Whether the test is drawn for verification; every run draws anew."""
-        return self.verify > 0 and Random(f"{self.now} {nodeid}").random() < self.verify
 
 
 def report_of(item: pytest.Item) -> CachedReport:
@@ -72,19 +32,20 @@ class DecidingPlugin:
         self,
         planner: Planner,
         circumstances: Circumstances,
-        places: Places,
         results: ResultsPlugin,
         arrange: Arrange,
+        light: LightPlugin,
     ) -> None:
         self._planner = planner
         self._circumstances = circumstances
-        self._places = places
         self._results = results
         self._arrange = arrange
+        self._light = light
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        check_markers(items)
-        check_claims(items, settings_of(config).resources)
+        real = [item for item in items if not isinstance(item, LightFunction)]
+        check_markers(real)
+        check_claims(real, settings_of(config).resources)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -95,15 +56,42 @@ class DecidingPlugin:
         return (yield)
 
     def _take_hits(self, session: pytest.Session) -> None:
-        paths = {item: self._places.relative(str(item.path)) for item in session.items}
-        self._planner.load(paths.values())
+        session.items[:] = itertools.chain.from_iterable(map(_needed, session.items))
+        self._decide(session.items)
         verdicts = self._results.verdicts
+        hits = [item for item in session.items if verdicts[item.nodeid].hit]
+        session.items[:] = self._arrange([item for item in session.items if not verdicts[item.nodeid].hit])
+        report_hits(session.config, [report_of(item) for item in hits])
+        self._count_unseen(session)
+
+    def _decide(self, items: Iterable[pytest.Item]) -> None:
+        verdicts = self._results.verdicts
+        paths: dict[pytest.Item, str] = {}
+        for item in items:
+            path = self._light.places.relative(str(item.path))
+            if isinstance(item, LightFunction):
+                module = self._light.known.modules[path]
+                verdicts[item.nodeid] = Verdict(Reason.HIT, duration=module.seconds / module.tests)
+            else:
+                paths[item] = path
+        self._planner.load(paths.values())
         for item, path in paths.items():
             conditions = self._circumstances.conditions(item.nodeid, marked_uncacheable(item))
             verdicts[item.nodeid] = self._planner.decide(path, item.nodeid, conditions)
-        hits = [item for item in session.items if verdicts[item.nodeid].hit]
-        session.items[:] = self._arrange([item for item in session.items if not verdicts[item.nodeid].hit])
-        report_hits(session.config, map(report_of, hits))
+
+    def _count_unseen(self, session: pytest.Session) -> None:
+        modules = [self._light.known.modules[path] for path in self._light.hidden]
+        tests = sum(module.tests for module in modules)
+        self._results.unseen = Unseen(tests, sum(module.seconds for module in modules))
+        session.testscollected += tests
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if tests and reporter is not None:
+            count_hits(reporter, [CachedReport.of("", ("", None, ""))] * tests)
+
+
+def _needed(item: pytest.Item) -> Iterable[pytest.Item]:
+    """The item itself; the real test where somebody marked a light one so that it has to run."""
+    return (item.real,) if isinstance(item, LightFunction) and marked_uncacheable(item) else (item,)
 
 
 class WorkerDecidingPlugin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,9 +11,10 @@ from pytest_perfcache.facts.imports import ImportResolver
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import StatCache
 from pytest_perfcache.facts.world import World
-from pytest_perfcache.model import Fingerprint, ModuleRecords
+from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Verdict
 from pytest_perfcache.run.planning import Planner, source_key, unpack_source
 from pytest_perfcache.run.saving import merge, save_sources
+from pytest_perfcache.run.settling import Collection, settle
 from pytest_perfcache.settings import Settings
 from pytest_perfcache.store.protocol import Store
 
@@ -57,21 +58,42 @@ class Memory:
         )
         return cls(store, stats, world, Planner(store, world), settings)
 
-    def save(self, fresh: Iterable[ModuleRecords]) -> None:
-        """Merge what this run learnt. Call once, at the end."""
-        fresh = list(fresh)
+    def save(
+        self,
+        fresh: Iterable[ModuleRecords],
+        collections: Iterable[Collection],
+        verdicts: Mapping[str, Verdict],
+        chosen: Fingerprint,
+    ) -> None:
+        """Merge what this run learnt. Call once, at the end. ``chosen``: what decided which functions are tests."""
+        fresh, collections = list(fresh), list(collections)
         self.fresh.extend(fresh)
         if fresh:
             save_sources(self.store, fresh, self.world.places, self.stats)
-            merge(
-                self.store,
-                fresh,
-                run=self.world.run,
-                contradicts=lambda path, nodeid, passed: self.planner.contradicts(path, nodeid, passed=passed),
-                flaky_passes=self.settings.flaky_passes,
-            )
+        if fresh or collections:
+            with self.store.transaction():
+                learnt = self._merge(fresh)
+                settle(
+                    self.planner,
+                    self.store,
+                    self.world,
+                    collections=collections,
+                    learnt=learnt,
+                    ran=fresh,
+                    verdicts=verdicts,
+                    chosen=chosen,
+                )
         if self.stats.changed:
             self.store.set(_STATS, self.stats.dump())
+
+    def _merge(self, fresh: Sequence[ModuleRecords]) -> dict[str, dict[str, History]]:
+        return merge(
+            self.store,
+            fresh,
+            run=self.world.run,
+            contradicts=lambda path, nodeid, passed: self.planner.contradicts(path, nodeid, passed=passed),
+            flaky_passes=self.settings.flaky_passes,
+        )
 
     def close(self) -> None:
         self.store.close()

@@ -16,9 +16,10 @@ import pytest
 
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Kind, Outcome, Verdict
+from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.config import facts_of_run, is_named, settings_of
 from pytest_perfcache.run.costs import read_setups
-from pytest_perfcache.run.deciding import Circumstances, plan_everything
+from pytest_perfcache.run.deciding import plan_everything
 from pytest_perfcache.run.describing import Knowledge
 from pytest_perfcache.run.faults import PerfcacheWarning
 from pytest_perfcache.run.memory import Memory, open_store

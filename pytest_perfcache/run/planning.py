@@ -34,18 +34,18 @@ class Planner:
             self._modules[path] = decode_or_empty(path, found.get(RECORDS + path))
 
     def decide(self, path: str, nodeid: str, conditions: Conditions) -> Verdict:
-        return decide(nodeid, self._history(path, nodeid), self._changes_of(path), conditions)
+        return decide(nodeid, self.history(path, nodeid), self._changes_of(path), conditions)
 
     def contradicts(self, path: str, nodeid: str, *, passed: bool) -> bool:
         """Whether, before the run, a record of the other outcome matched."""
-        history = self._history(path, nodeid)
+        history = self.history(path, nodeid)
         changes = self._changes_of(path)
         records = history.records if history else ()
         return any(record.passed is not passed and not changes.broken(record) for record in records)
 
     def matching(self, path: str, nodeid: str) -> Record | None:
         """The newest record of a pass that held before the run."""
-        history = self._history(path, nodeid)
+        history = self.history(path, nodeid)
         changes = self._changes_of(path)
         records = history.records if history else ()
         return next((record for record in records if record.passed and not changes.broken(record)), None)
@@ -76,7 +76,8 @@ class Planner:
         newest = (history.records[0] for history in self._modules[path].tests.values() if history.records)
         return {fact.fingerprint for record in newest for fact in record.facts if fact.key in keys}
 
-    def _history(self, path: str, nodeid: str) -> History | None:
+    def history(self, path: str, nodeid: str) -> History | None:
+        """What is remembered of one test."""
         self.load([path])
         return self._modules[path].tests.get(nodeid)
 

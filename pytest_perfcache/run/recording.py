@@ -62,6 +62,7 @@ class RecordingPlugin:
         self._done = done
         self._recorder = tracing.recorder
         self._fixtures: dict[pytest.FixtureDef[Any], Unit] = {}
+        self._collections: dict[pytest.Collector, list[Unit]] = {}
         self._current: _Current | None = None
         self._plugins: list[tuple[str, bool]] | None = None
         self._getfixturevalue = pytest.FixtureRequest.getfixturevalue
@@ -93,6 +94,9 @@ class RecordingPlugin:
     def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
         unit = Unit(f"collection of {collector.nodeid or 'the session'}")
         collector.stash[_UNIT] = unit
+        module = collector.getparent(pytest.Module)
+        if module is not None:
+            self._collections.setdefault(module, []).append(unit)
         with self._recorder.unit(unit):
             return (yield)
 
@@ -174,16 +178,25 @@ class RecordingPlugin:
         for unit in whole([current.unit]):
             blocks |= unit.blocks
         self._recorder.kept.settle(current.unit, blocks)
-        units = [current.unit, self._recorder.session]
-        units += (node.stash[_UNIT] for node in item.listchain() if _UNIT in node.stash)
         path = self._tracing.places.relative(str(item.path))
+        touched = self._touched(current.unit, item, path)
+        return Run(item.nodeid, path, current.outcome(), current.duration, touched)
+
+    def collection_of(self, module: pytest.Module, path: str) -> Touched:
+        """What the list of a module's tests depends on."""
+        unit = Unit(f"collection of {path}", parts=list(self._collections.get(module, ())))
+        return self._touched(unit, module, path)
+
+    def _touched(self, unit: Unit, node: pytest.Item | pytest.Collector, path: str) -> Touched:
+        """What a unit touched, and the collection of everything around it."""
+        units = [unit, self._recorder.session]
+        units += (parent.stash[_UNIT] for parent in node.listchain() if _UNIT in parent.stash)
         for directory in PurePosixPath(path).parents:
             for name in ("conftest.py", "__init__.py"):
-                self._tracing.inputs.depend_on_absence(current.unit, str(directory / name))
+                self._tracing.inputs.depend_on_absence(unit, str(directory / name))
         if not path.endswith(".py"):
-            self._tracing.inputs.depend_on_file(current.unit, path)
-        touched = self._tracing.modules.touched(units, [*self._roots(path)])
-        return Run(item.nodeid, path, current.outcome(), current.duration, touched)
+            self._tracing.inputs.depend_on_file(unit, path)
+        return self._tracing.modules.touched(units, [*self._roots(path)])
 
     def _roots(self, path: str) -> Iterator[str]:
         """The test's module, the conftest files over it, and plugins that belong to the project."""

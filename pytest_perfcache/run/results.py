@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -54,6 +54,14 @@ _GRAVITY: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Hits of modules whose tests nobody looked at: how many, and the seconds that they took when they last ran."""
+
+    tests: int = 0
+    seconds: float = 0.0
+
+
 class ResultsPlugin:
     """Listens to every report of the session: results, verdicts and the time the tests took."""
 
@@ -62,6 +70,7 @@ class ResultsPlugin:
         self.started: float | None = None
         self.seconds = 0.0
         """Wall time of the test loop."""
+        self.unseen = Unseen()
         self._phases: dict[str, _Phases] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -97,9 +106,34 @@ def outcome_of(report: pytest.TestReport) -> Outcome:
         return Outcome.INTERRUPTED
 
 
-def report_hits(config: pytest.Config, hits: Iterable[CachedReport]) -> None:
-    """Tell every plugin of tests that were hits, as it would be told of passes."""
-    for report in hits:
-        config.hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
-        config.hook.pytest_runtest_logreport(report=report)
-        config.hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
+def report_hits(config: pytest.Config, hits: Sequence[CachedReport]) -> None:
+    """Tell every plugin of tests that were hits, as it would be told of passes; pytest's own terminal only counts them
+    unless each test is to be shown."""
+    manager = config.pluginmanager
+    reporter = manager.get_plugin("terminalreporter")
+    idle: list[Any] = [plugin for plugin in manager.get_plugins() if type(plugin).__module__ in _IDLE]
+    if type(reporter) is pytest.TerminalReporter and config.get_verbosity() <= 0:
+        idle.append(reporter)
+        count_hits(reporter, hits)
+    start, report, finish = (
+        manager.subset_hook_caller(f"pytest_runtest_log{name}", idle) for name in ("start", "report", "finish")
+    )
+    if not (start.get_hookimpls() or report.get_hookimpls() or finish.get_hookimpls()):
+        return
+    for hit in hits:
+        start(nodeid=hit.nodeid, location=hit.location)
+        report(report=hit)
+        finish(nodeid=hit.nodeid, location=hit.location)
+
+
+_IDLE: Final = frozenset(("_pytest.main", "_pytest.logging", "_pytest.terminalprogress", __name__))
+"""Plugins that do nothing when they are told of a test that passed."""
+
+CATEGORY: Final = "cached"
+
+
+def count_hits(reporter: pytest.TerminalReporter, hits: Sequence[CachedReport]) -> None:
+    """Let the last line count these. pytest offers no public way to do that but a hook call for each."""
+    if hits:
+        reporter._add_stats(CATEGORY, hits)
+        reporter._tests_ran = True

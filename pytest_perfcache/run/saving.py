@@ -50,6 +50,10 @@ class Harvest:
             found[run.path][run.nodeid] = self._history(run)
         return [ModuleRecords(path, tests) for path, tests in found.items()]
 
+    def facts(self, touched: Touched) -> tuple[Fact, ...] | None:
+        """What a collection depended on; None where that can not be tracked or moved meanwhile."""
+        return None if touched.untracked or self._moved_among(touched) else self._trace(touched)
+
     def _history(self, run: Run) -> History:
         untracked = run.touched.untracked
         if not untracked and run.outcome in _RECORDED:
@@ -146,8 +150,8 @@ def merge(
     run: Mapping[str, Fingerprint],
     contradicts: Callable[[str, str, bool], bool],
     flaky_passes: int,
-) -> None:
-    """Add new histories to the store, one module at a time and nobody else's lost.
+) -> dict[str, dict[str, History]]:
+    """Add new histories to the store, one module at a time and nobody else's lost; return what they are now.
 
     ``run``: the facts of the run itself, which every record depends on.
     """
@@ -170,6 +174,7 @@ def merge(
                     flaky_passes=flaky_passes,
                 )
         store.set_many({RECORDS + path: encode(ModuleRecords(path, tests)) for path, tests in merged.items()})
+    return merged
 
 
 def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:

@@ -6,15 +6,20 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import pytest
 
+from pytest_perfcache.collect.sketching import entry_of, sketch_module
 from pytest_perfcache.facts.places import Places
+from pytest_perfcache.model import ModuleRecords
+from pytest_perfcache.run.circumstances import Circumstances
+from pytest_perfcache.run.collecting import LightPlugin, SketchingPlugin
 from pytest_perfcache.run.config import TRACING, distributes, settings_of
 from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
-from pytest_perfcache.run.deciding import Circumstances, DecidingPlugin, WorkerDecidingPlugin
+from pytest_perfcache.run.deciding import DecidingPlugin, WorkerDecidingPlugin
 from pytest_perfcache.run.describing import Knowledge
 from pytest_perfcache.run.distributing import distribute, take_part
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
@@ -25,6 +30,7 @@ from pytest_perfcache.run.replaying import ReplayPlugin, order_of, save_orders
 from pytest_perfcache.run.results import ResultsPlugin
 from pytest_perfcache.run.saving import Harvest
 from pytest_perfcache.run.serial import arrange
+from pytest_perfcache.run.settling import Collection, collecting, known_modules
 from pytest_perfcache.run.sharding import SHARD, ShardControllerPlugin, ShardPlugin, Split
 from pytest_perfcache.run.telling import TellingPlugin
 from pytest_perfcache.run.verifying import VerifyingPlugin
@@ -83,7 +89,7 @@ def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> No
     tracing = config.stash.get(TRACING, None)
     if tracing is not None:
         harvest = _record(config, tracing)
-        register(WorkerPlugin(config, deciding, lambda: harvest().gather_all(), meter), "perfcache-worker")
+        register(WorkerPlugin(config, deciding, harvest.runs, meter), "perfcache-worker")
 
 
 def _configure_controller(config: pytest.Config) -> None:
@@ -108,7 +114,7 @@ def _configure_distribution(config: pytest.Config) -> None:
         _shard(config, memory.settings.shard, memory, telling)
 
     def save() -> None:
-        memory.save(controller.fresh)
+        memory.save(controller.fresh, controller.collections, results.verdicts, collecting(config))
         save_orders(memory.store, account.orders)
         learn_costs(memory.store, controller.costs)
         learn_setups(memory.store, controller.setups)
@@ -136,14 +142,17 @@ def _configure_serial(config: pytest.Config) -> None:
         knowledge = Knowledge.of(memory.planner.histories(), results.verdicts, read_setups(memory.store))
         return arrange(items, knowledge, Order(settings.order), config)
 
-    register(DecidingPlugin(memory.planner, circumstances, places, results, arranged), "perfcache-deciding")
+    known = partial(known_modules, memory.store, memory.world, config, circumstances)
+    light = LightPlugin(config, places, known, in_detail=telling.in_detail)
+    register(light, "perfcache-light")
+    register(DecidingPlugin(memory.planner, circumstances, results, arranged, light), "perfcache-deciding")
     meter = CostMeter(worker=False)
     register(meter, "perfcache-costs")
     if tracing is not None:
         harvest = _record(config, tracing)
 
         def save() -> None:
-            memory.save(harvest().gather_all())
+            memory.save(harvest.runs(), harvest.collections(), results.verdicts, collecting(config))
             learn_costs(memory.store, [meter.measured()])
             learn_setups(memory.store, [meter.setups])
 
@@ -188,25 +197,50 @@ class SavingPlugin:
 
 
 class Gathered:
-    """The runs of this process, to be harvested at the end."""
+    """What this process ran and collected, to be harvested once, at the end."""
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, tracing: Tracing, sketching: SketchingPlugin) -> None:
         self._tracing = tracing
+        self._sketching = sketching
         self._runs: list[Run] = []
+        self.recording: RecordingPlugin | None = None
 
     def add(self, run: Run) -> None:
         self._runs.append(run)
 
-    def gather_all(self) -> Any:
+    def runs(self) -> list[ModuleRecords]:
+        return self._harvest.gather(self._runs)
+
+    def collections(self) -> Iterator[Collection]:
+        """The modules that were collected for real and whole, but for those that can not be tracked."""
+        for path, module, items in self._sketching.modules():
+            sketch = sketch_module(module, items)
+            touched = self.recording.collection_of(module, path) if self.recording is not None else None
+            facts = self._harvest.facts(touched) if touched is not None else None
+            if sketch is not None and facts is not None:
+                yield Collection(
+                    path=path,
+                    facts=facts,
+                    nodeids=tuple(item.nodeid for item in items),
+                    sketch=sketch.to_bytes(),
+                    entry=entry_of(module, self._tracing.places.relative),
+                    parametrized=sketch.parametrized,
+                )
+
+    @cached_property
+    def _harvest(self) -> Harvest:
         from pytest_perfcache.facts.distributions import Distributions
 
-        return Harvest(self._tracing, Distributions()).gather(self._runs)
+        return Harvest(self._tracing, Distributions())
 
 
-def _record(config: pytest.Config, tracing: Tracing) -> Callable[[], Gathered]:
-    gathered = Gathered(tracing)
-    config.pluginmanager.register(RecordingPlugin(tracing, config, gathered.add), "perfcache-recording")
-    return lambda: gathered
+def _record(config: pytest.Config, tracing: Tracing) -> Gathered:
+    sketching = SketchingPlugin(config, tracing.places)
+    gathered = Gathered(tracing, sketching)
+    gathered.recording = RecordingPlugin(tracing, config, gathered.add)
+    config.pluginmanager.register(gathered.recording, "perfcache-recording")
+    config.pluginmanager.register(sketching, "perfcache-sketching")
+    return gathered
 
 
 def show(config: pytest.Config) -> int:

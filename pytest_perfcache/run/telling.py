@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from pytest_perfcache.report import jsonfile, text
-from pytest_perfcache.report.stats import Parallel, Session
+from pytest_perfcache.report.stats import Parallel, Session, Totals
 from pytest_perfcache.run.memory import Memory
 from pytest_perfcache.run.planning import RECORDS
-from pytest_perfcache.run.results import CachedReport, ResultsPlugin
-
-_CATEGORY: Final = "cached"
+from pytest_perfcache.run.results import CATEGORY, CachedReport, ResultsPlugin
 
 
 class TellingPlugin:
@@ -29,6 +27,12 @@ class TellingPlugin:
         self.notes: list[str] = []
         """What else the end of the run says."""
         self.parallel: Callable[[], Parallel | None] = lambda: None
+
+    @property
+    def in_detail(self) -> bool:
+        """Whether tests will be told of one by one, hits too."""
+        settings = self._memory.settings
+        return settings.report is not None or settings.explain is not None or bool(settings.stats)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -45,7 +49,7 @@ class TellingPlugin:
         self, report: pytest.TestReport
     ) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
         if isinstance(report, CachedReport):
-            return _CATEGORY, "c", ("CACHED", {"green": True})
+            return CATEGORY, "c", ("CACHED", {"green": True})
         return None
 
     def pytest_sessionstart(self) -> None:
@@ -78,7 +82,8 @@ class TellingPlugin:
     def session(self) -> Session:
         results = {result.nodeid: result for result in self._results.results()}
         workers = len(self._workers) or 1
-        return Session(self._results.verdicts, results, self._results.seconds, workers, self.parallel())
+        unseen = Totals(hits=self._results.unseen.tests, saved=self._results.unseen.seconds)
+        return Session(self._results.verdicts, results, self._results.seconds, workers, self.parallel(), unseen)
 
 
 def keep_green(reporter: Any) -> None:
@@ -100,11 +105,11 @@ def keep_green(reporter: Any) -> None:
             "skipped",
             "deselected",
             "xfailed",
-            _CATEGORY,
+            CATEGORY,
             "",
         }
         color: str = determine(unknown_type_seen and not known.issuperset(reporter.stats))
         bad = {"failed", "error", "warnings", "xpassed"} & set(reporter.stats)
-        return "green" if color == "yellow" and not bad and _CATEGORY in reporter.stats else color
+        return "green" if color == "yellow" and not bad and CATEGORY in reporter.stats else color
 
     reporter._determine_main_color = _determine_main_color

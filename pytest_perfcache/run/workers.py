@@ -13,6 +13,7 @@ from pytest_perfcache.run.costs import CostMeter
 from pytest_perfcache.run.deciding import WorkerDecidingPlugin
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.results import CachedReport, ResultsPlugin, report_hits
+from pytest_perfcache.run.settling import Collection
 from pytest_perfcache.store.records import decode, encode
 
 PLAN: Final = "perfcache_hits"
@@ -32,6 +33,7 @@ class ControllerPlugin:
         self._config = config
         self._session: pytest.Session | None = None
         self.fresh: list[ModuleRecords] = []
+        self.collections: list[Collection] = []
         self.costs: list[Mapping[str, float]] = []
         self.setups: list[Mapping[str, float]] = []
 

@@ -1,0 +1,39 @@
+"""The modules that need not be collected in this run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pytest_perfcache.collect.sketch import Sketch
+from pytest_perfcache.errors import CodecError
+
+
+class Unneeded(NamedTuple):
+    """A module whose tests are all hits."""
+
+    entry: str | None
+    """What its import puts on ``sys.path``, from the root."""
+    tests: int
+    seconds: float
+    """How long its tests took when they last ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """By path, with ``read`` for the bytes of a module's sketch."""
+
+    modules: Mapping[str, Unneeded]
+    read: Callable[[str], bytes | None]
+
+    def sketch(self, path: str) -> Sketch | None:
+        """The tests of a module; None where they are not to be had: then it has to be collected."""
+        data = self.read(path)
+        try:
+            return None if data is None else Sketch.from_bytes(data)
+        except CodecError:
+            return None
+
+
+NOTHING = Known({}, lambda _: None)

@@ -1,0 +1,241 @@
+"""Light nodes: they stand in the place of a module and its tests that are known to be hits, without an import.
+
+They are made from a sketch, and show what the real ones would show: node id, location, marks, keywords. Whoever asks
+for more (the function, the class, a fixture, a parameter) makes the module be collected for real, and gets that.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pytest_perfcache.collect.sketch import ClassSketch, ItemSketch, MarkSketch, Sketch, unpack
+
+Enlist = Callable[[pytest.Collector], Iterator[pytest.Item]]
+"""Collects a real module with all that pytest does on that occasion, and gives its tests."""
+
+
+LATE: Final = pytest.StashKey[bool]()
+"""Marks a module that was collected after a light one had stood in its place."""
+
+_NOTHING: Final = Sketch((), (), (), ())
+_READ_NAMES: Final = ("_pytest.mark", "_hypothesis_pytestplugin")
+"""Who looks at a function for the names of its attributes alone: ``-k``, and hypothesis to find its tests."""
+
+_OWN: Final = frozenset(("callspec", "light_module", "row"))
+"""Not to be looked for in the real test when a light one lacks them."""
+
+
+class LazyMark:
+    """A mark of which only the name is known; everything else is the real one's."""
+
+    def __init__(self, name: str, real: Callable[[], Any]) -> None:
+        self.name = name
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real(), name)
+
+    def __repr__(self) -> str:
+        return repr(self._real())
+
+
+class LightModule(pytest.Module):
+    """Stands for a module whose tests are all hits. ``real`` is the module itself, collected when it is needed.
+
+    ``sketch`` gives what is remembered of it; None where nobody would look at its tests, which then do not appear.
+    """
+
+    def __init__(self, *, sketch: Sketch | None, entry: str | None, enlist: Enlist, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sketch = _NOTHING if sketch is None else sketch
+        self._entry = entry
+        self._enlist = enlist
+        self._real: pytest.Module | None = None
+        self._items: dict[str, pytest.Item] = {}
+        self._lights: list[LightFunction] = []
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        if self._entry is not None:
+            _put_on_path(str(Path(self.config.rootpath, self._entry)), self.config.getoption("importmode"))
+        return list(self.show(self.sketch))
+
+    def show(self, sketch: Sketch) -> list[LightFunction]:
+        """Light tests as the sketch has them. To be called once."""
+        self.sketch = sketch
+        _mark(self, sketch, sketch.own, lambda: self.real)
+        classes: dict[int, pytest.Collector] = {-1: self}
+        for number, row in enumerate(self.sketch.classes):
+            classes[number] = LightClass.from_parent(classes[row.parent], name=row.name, row=row, module=self)
+        self._lights = [
+            LightFunction.from_parent(classes[row.parent], name=row.name, row=row, module=self)
+            for row in self.sketch.items
+        ]
+        return self._lights
+
+    @property
+    def obj(self) -> Any:
+        return self.real.obj
+
+    @obj.setter
+    def obj(self, value: Any) -> None:
+        self.real.obj = value
+
+    @property
+    def real(self) -> Any:
+        if self._real is None:
+            self._real = pytest.Module.from_parent(self.parent, path=self.path)
+            self._real.stash[LATE] = True
+            self._items = {item.nodeid: item for item in self._enlist(self._real)}
+            for light in self._lights:
+                light.hand_over(self._items.get(light.nodeid))
+        return self._real
+
+    @property
+    def was_needed(self) -> bool:
+        """Whether somebody asked for the real one."""
+        return self._real is not None
+
+    def real_items(self) -> Mapping[str, pytest.Item]:
+        """The real tests by node id."""
+        return self._items if self.real else {}
+
+    def real_class(self, nodeid: str) -> Any:
+        chains = (item.listchain() for item in self.real_items().values())
+        return next(node for chain in chains for node in chain if node.nodeid == nodeid)
+
+    def __repr__(self) -> str:
+        return f"<Module {self.name}>"
+
+
+class LightClass(pytest.Class):
+    """Stands for a class in a light module."""
+
+    def __init__(self, *, row: ClassSketch, module: LightModule, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._row = row
+        self._module = module
+        _mark(self, module.sketch, row.marks, lambda: module.real_class(self.nodeid))
+
+    @property
+    def obj(self) -> Any:
+        """The class itself, which the real module has under the same names."""
+        around: Any = self._module.real if self._row.parent < 0 else self.parent
+        return getattr(around.obj, self.name)
+
+    @obj.setter
+    def obj(self, value: Any) -> None:
+        self._module.real_class(self.nodeid).obj = value
+
+    def __repr__(self) -> str:
+        return f"<{self._row.kind} {self.name}>"
+
+
+class LightFunction(pytest.Function):
+    """Stands for a test in a light module."""
+
+    def __init__(self, *, row: ItemSketch, module: LightModule, **kwargs: Any) -> None:
+        # Function's own constructor would import the module.
+        pytest.Item.__init__(self, **kwargs)
+        self.row = row
+        self.light_module = module
+        self.originalname = row.original
+        self.fixturenames = list(row.fixtures)
+        self.funcargs = {}
+        self.keywords.update(dict.fromkeys(row.attributes, True))
+        _mark(self, module.sketch, row.marks, lambda: self.real)
+        self._given = set(map(id, self.own_markers))
+
+    @property
+    def location(self) -> tuple[str, int | None, str]:
+        return (self.row.path, self.row.line, self.row.domain)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return Path(self.config.rootpath, self.row.path), self.row.line, self.row.domain
+
+    @property
+    def real(self) -> Any:
+        """The test itself, collected now where it was not."""
+        found = self.light_module.real_items().get(self.nodeid)
+        if found is None:
+            raise LookupError(f"{self.nodeid} is gone, though nothing changed that the tests of its module depend on")
+        return found
+
+    def hand_over(self, real: pytest.Item | None) -> None:
+        """Give the real test what was said of this one meanwhile."""
+        if real is not None:
+            for mark in self.own_markers:
+                if id(mark) not in self._given:
+                    real.add_marker(pytest.MarkDecorator(mark, _ispytest=True))
+            real.user_properties.extend(self.user_properties)
+            real.extra_keyword_matches.update(self.extra_keyword_matches)
+
+    @property
+    def obj(self) -> Any:
+        return _Attributes(self.row.attributes) if _asked_by(*_READ_NAMES) else self.real.obj
+
+    @obj.setter
+    def obj(self, value: Any) -> None:
+        self.real.obj = value
+
+    @property
+    def function(self) -> Any:
+        return _Attributes(self.row.attributes) if _asked_by(*_READ_NAMES) else self.real.function
+
+    @property
+    def instance(self) -> Any:
+        return self.real.instance
+
+    @property
+    def callspec(self) -> Any:  # type: ignore[override]
+        # pytest sorts tests by their wider parameters; a test that has such is never light.
+        if not self.row.parametrized or _asked_by("_pytest.fixtures"):
+            raise AttributeError("callspec")
+        return self.real.callspec
+
+    def setup(self) -> None:
+        raise RuntimeError(f"{self.nodeid} was to run in the place of the real test")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in _OWN:
+            raise AttributeError(name)
+        return getattr(self.real, name)
+
+    def __repr__(self) -> str:
+        return f"<{self.row.kind} {self.name}>"
+
+
+class _Attributes:
+    """Has attributes of these names, and nothing else."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.__dict__.update(dict.fromkeys(names, True))
+
+
+def _asked_by(*modules: str) -> bool:
+    """Whether the code that asks for the attribute belongs to one of these."""
+    return sys._getframe(2).f_globals.get("__name__") in modules
+
+
+def _mark(node: Any, sketch: Sketch, numbers: Iterable[int], real: Callable[[], Any]) -> None:
+    """Give a light node its marks. ``real``: makes the real node."""
+    marks = [_mark_of(sketch.marks[number], at, real) for at, number in enumerate(numbers)]
+    node.own_markers.extend(marks)
+    node.keywords.update((mark.name, mark) for mark in marks)
+
+
+def _mark_of(mark: MarkSketch, at: int, real: Callable[[], Any]) -> Any:
+    if mark.arguments is None:
+        return LazyMark(mark.name, lambda: real().own_markers[at])
+    args, kwargs = unpack(mark.arguments)
+    return pytest.Mark(mark.name, args, kwargs, _ispytest=True)
+
+
+def _put_on_path(entry: str, mode: str) -> None:
+    """As the import of the module would have done: another module may lean on it."""
+    if entry not in sys.path:
+        sys.path.insert(0 if mode == "prepend" else len(sys.path), entry)

@@ -1,0 +1,95 @@
+"""From a module as pytest collected it to its sketch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_perfcache.collect.sketch import ClassSketch, ItemSketch, MarkSketch, Sketch, number_of, pack
+
+_LAZY = frozenset(("parametrize", "usefixtures"))
+"""Marks kept by name alone: long, and wanted by pytest only when a test is collected or run."""
+
+
+def sketch_module(module: pytest.Module, items: Sequence[pytest.Item]) -> Sketch | None:
+    """The sketch of a module with these tests; None where something is there that could not be stood in for."""
+    return _Sketcher(module).sketch(items) if type(module) is pytest.Module else None
+
+
+class _Sketcher:
+    def __init__(self, module: pytest.Module) -> None:
+        self._module = module
+        self._marks: list[MarkSketch] = []
+        self._table: dict[str, int] = {}
+        self._classes: list[ClassSketch] = []
+        self._numbers: dict[pytest.Collector, int] = {module: -1}
+
+    def sketch(self, items: Iterable[pytest.Item]) -> Sketch | None:
+        rows: list[ItemSketch] = []
+        for item in items:
+            if not isinstance(item, pytest.Function) or _has_wide_parameters(item):
+                return None
+            parent = self._number(item.parent)
+            if parent is None:
+                return None
+            rows.append(self._item(item, parent))
+        own = self._own_marks(self._module)
+        return Sketch(tuple(self._marks), own, tuple(self._classes), tuple(rows))
+
+    def _item(self, item: pytest.Function, parent: int) -> ItemSketch:
+        path, line, domain = item.location
+        return ItemSketch(
+            item.name,
+            item.originalname,
+            parent,
+            type(item).__name__,
+            path,
+            line,
+            domain,
+            self._own_marks(item),
+            tuple(sorted(vars(item.function))),
+            tuple(item.fixturenames),
+            hasattr(item, "callspec"),
+        )
+
+    def _number(self, node: pytest.Collector | None) -> int | None:
+        """The number of a class; None for a collector of another kind."""
+        known = self._numbers.get(node) if node is not None else None
+        if known is not None:
+            return known
+        if not isinstance(node, pytest.Class):
+            return None
+        around = self._number(node.parent)
+        if around is None:
+            return None
+        self._classes.append(ClassSketch(node.name, around, type(node).__name__, self._own_marks(node)))
+        self._numbers[node] = len(self._classes) - 1
+        return self._numbers[node]
+
+    def _own_marks(self, node: pytest.Item | pytest.Collector) -> tuple[int, ...]:
+        sketches = (
+            MarkSketch(mark.name, None if mark.name in _LAZY else pack(mark.args, dict(mark.kwargs)))
+            for mark in node.own_markers
+        )
+        return tuple(number_of(mark, self._table, self._marks) for mark in sketches)
+
+
+def entry_of(module: pytest.Module, relative: Callable[[str], str]) -> str | None:
+    """The directory that the import put on ``sys.path``, from the root, as import mode and module name tell."""
+    if module.config.getoption("importmode") not in ("prepend", "append"):
+        return None
+    depth = module.obj.__name__.count(".")
+    directory = Path(module.path).parents[depth]
+    return relative(str(directory)) if os.fspath(directory) in sys.path else None
+
+
+def _has_wide_parameters(item: pytest.Function) -> bool:
+    """Whether it has parameters of a scope wider than the function, by which pytest sorts tests across modules."""
+    callspec: Any = getattr(item, "callspec", None)
+    scopes = getattr(callspec, "_arg2scope", {})  # private, and the only place where it stands
+    return any(scope.value != "function" for scope in scopes.values())

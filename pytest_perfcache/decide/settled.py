@@ -1,0 +1,208 @@
+"""Modules that are settled: states of the world in which every test of a module is known to be a hit.
+
+A *state* is what a whole module's records and its collection came down to when they were last looked at: a list of
+facts, of whole files rather than of blocks. While all of them hold, the verdict of each test and the list of the tests
+can only be what they were, so neither the records nor the module itself need to be looked at. The cost of asking
+grows with the number of distinct facts, and of modules, but not with tests times facts.
+
+Encoded (version 1): the magic, then with zlib: the length of the head (8 bytes, little endian), the head (JSON with
+the facts' keys and a row for each state), the facts' fingerprints (16 bytes each), and for each state a bit mask of
+its facts (as many bytes as the facts need, little endian) and the fingerprint of its list of tests.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from pytest_perfcache.errors import CodecError
+from pytest_perfcache.model import Fact, Fingerprint, Kind, split_block
+
+KEPT: Final = 4
+"""States by module: enough to go to another branch and back."""
+
+DIFFERS: Final = -1
+_MAGIC: Final = b"settled1\n"
+_PRINT: Final = 16
+_SOURCES: Final = (f"{Kind.SKELETON}:", f"{Kind.BLOCK}:")
+
+
+class State(NamedTuple):
+    """One state of one module. ``items``: fingerprint of the list of its tests."""
+
+    facts: int
+    """Bit mask of the facts' numbers."""
+    tests: int
+    seconds: float
+    """Expected duration of all tests together."""
+    oldest: float
+    """When the oldest of the records was made, in seconds since the epoch."""
+    items: Fingerprint
+    entry: str | None
+    """What the module's import puts on ``sys.path``, from the root."""
+    agreed: int
+    """How many collections have found just these tests, while these facts held; :data:`DIFFERS` where one did not."""
+
+    @property
+    def predictable(self) -> bool:
+        return self.agreed > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a run found out about a module whose tests all passed or were hits. ``facts``: by key, of whole files."""
+
+    path: str
+    facts: Mapping[str, Fingerprint]
+    tests: int
+    seconds: float
+    oldest: float
+    items: Fingerprint
+    entry: str | None
+    parametrized: bool
+    """Whether names of tests are computed: these must be found twice before they are believed."""
+
+
+def whole_files(facts: Iterable[Fact]) -> Iterator[Fact]:
+    """The facts with those of blocks and skeletons put as facts of their files."""
+    for fact in facts:
+        key = fact.key
+        if key.startswith(_SOURCES):
+            name = fact.name
+            path = split_block(name)[0] if fact.kind is Kind.BLOCK else name
+            yield Fact(f"{Kind.SOURCE}:{path}", fact.fingerprint)
+        else:
+            yield fact
+
+
+@dataclass(slots=True)
+class Settled:
+    """The states of all modules, the newest first, over one table of facts."""
+
+    facts: list[Fact] = field(default_factory=list)
+    states: dict[str, tuple[State, ...]] = field(default_factory=dict)
+    _numbers: dict[Fact, int] = field(default_factory=dict)
+
+    def untrue(self, now: Callable[[str], Fingerprint]) -> int:
+        """Bit mask of the facts that do not hold. ``now``: a fact's fingerprint at present, by key."""
+        bits = bytearray(len(self.facts) // 8 + 1)
+        current: dict[str, Fingerprint] = {}
+        for number, (key, recorded) in enumerate(self.facts):
+            found = current.get(key)
+            if found is None:
+                found = current[key] = now(key)
+            if found != recorded:
+                bits[number >> 3] |= 1 << (number & 7)
+        return int.from_bytes(bits, "little")
+
+    def standing(self, untrue: int, earliest: float) -> dict[str, State]:
+        """The modules of which a predictable state holds, with records no older than ``earliest``."""
+        found: dict[str, State] = {}
+        for path, states in self.states.items():
+            for state in states:
+                if not state.facts & untrue:
+                    if state.predictable and state.oldest >= earliest:
+                        found[path] = state
+                    break
+        return found
+
+    def add(self, found: Findings) -> None:
+        """Enter a state, before the others of its module."""
+        mask = self._mask(found.facts)
+        others = self.states.get(found.path, ())
+        same = next((state for state in others if state.facts == mask), None)
+        agreed = 0 if found.parametrized else 1
+        if same is not None:
+            agreed = same.agreed + 1 if same.items == found.items and same.agreed != DIFFERS else DIFFERS
+        state = State(mask, found.tests, found.seconds, found.oldest, found.items, found.entry, agreed)
+        self.states[found.path] = (state, *(other for other in others if other is not same))[:KEPT]
+
+    def drop(self, path: str) -> None:
+        """Forget a module: not all of its tests can be hits."""
+        self.states.pop(path, None)
+
+    def _mask(self, facts: Mapping[str, Fingerprint]) -> int:
+        if len(self._numbers) != len(self.facts):
+            self._numbers = {fact: number for number, fact in enumerate(self.facts)}
+        mask = 0
+        for key, value in facts.items():
+            fact = Fact(key, value)
+            number = self._numbers.get(fact)
+            if number is None:
+                number = self._numbers[fact] = len(self.facts)
+                self.facts.append(fact)
+            mask |= 1 << number
+        return mask
+
+    def compacted(self) -> Settled:
+        """The same with only the facts that some state needs; itself where few are not."""
+        used = 0
+        for states in self.states.values():
+            for state in states:
+                used |= state.facts
+        if used.bit_count() * 2 >= len(self.facts):
+            return self
+        fresh = Settled()
+        for path, states in self.states.items():
+            fresh.states[path] = tuple(
+                state._replace(facts=fresh._mask(dict(self.facts[number] for number in bits(state.facts))))
+                for state in states
+            )
+        return fresh
+
+    def to_bytes(self) -> bytes:
+        table = self.compacted()
+        width = (len(table.facts) + 7) // 8
+        rows: list[list[Any]] = []
+        tail: list[bytes] = [fact.fingerprint for fact in table.facts]
+        for path, states in table.states.items():
+            for state in states:
+                rows.append([path, state.tests, state.seconds, state.oldest, state.entry, state.agreed])
+                tail += (state.facts.to_bytes(width, "little"), state.items)
+        head = json.dumps([[fact.key for fact in table.facts], rows], separators=(",", ":")).encode()
+        return _MAGIC + zlib.compress(b"".join((len(head).to_bytes(8, "little"), head, *tail)), 1)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Settled:
+        """What :meth:`to_bytes` wrote; :class:`CodecError` for anything else."""
+        if not data.startswith(_MAGIC):
+            raise CodecError("not a table of settled modules, or of another version")
+        try:
+            return _read(zlib.decompress(memoryview(data)[len(_MAGIC) :]))
+        except (ValueError, TypeError, IndexError, RecursionError, zlib.error) as error:
+            raise CodecError(f"damaged table of settled modules: {error}") from error
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The numbers of the set bits, ascending."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
+
+
+def _read(data: bytes) -> Settled:
+    end = 8 + int.from_bytes(data[:8], "little")
+    keys, rows = json.loads(data[8:end])
+    width, start = (len(keys) + 7) // 8, end + _PRINT * len(keys)
+    if len(data) != start + len(rows) * (width + _PRINT):
+        raise ValueError("its length is not what its head says")
+    facts = [Fact(str(key), data[at : at + _PRINT]) for key, at in zip(keys, range(end, start, _PRINT), strict=True)]
+    states: dict[str, list[State]] = {}
+    for path, tests, seconds, oldest, entry, agreed in rows:
+        middle = start + width
+        state = State(
+            int.from_bytes(data[start:middle], "little"),
+            int(tests),
+            float(seconds),
+            float(oldest),
+            data[middle : middle + _PRINT],
+            None if entry is None else str(entry),
+            int(agreed),
+        )
+        states.setdefault(str(path), []).append(state)
+        start = middle + _PRINT
+    return Settled(facts, {path: tuple(found) for path, found in states.items()})

@@ -1,0 +1,157 @@
+"""Collection: light nodes in the place of settled modules, and sketches of those that were collected for real."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pytest_perfcache.collect.known import NOTHING, Known
+from pytest_perfcache.collect.light import LATE, LightModule
+from pytest_perfcache.collect.sketch import Sketch
+from pytest_perfcache.facts.places import Places
+from pytest_perfcache.run.faults import harmless
+
+_SELECTING: Final = ("keyword", "markexpr", "deselect", "failedfirst", "newfirst", "stepwise", "xmlpath")
+"""Options under which somebody looks at the tests between collection and run, or at the reports of hits."""
+
+_WATCHING: Final = (
+    "pytest_itemcollected",
+    "pytest_collection_modifyitems",
+    "pytest_collection_finish",
+    "pytest_report_collectionfinish",
+    "pytest_deselected",
+    "pytest_runtest_logstart",
+    "pytest_runtest_logreport",
+    "pytest_runtest_logfinish",
+    "pytest_report_teststatus",
+)
+_DO_NOT_CARE: Final = ("_pytest.", "pytest_perfcache.", "xdist.", "_hypothesis_")
+"""Whose hooks do nothing with a test that passed before they saw it run: pytest's own, but for the options above, ours,
+xdist's, and hypothesis', which only puts a mark on its tests."""
+
+
+class LightPlugin:
+    """Lets light modules stand for those that are ``known``, which is asked when collection begins.
+
+    Where nobody looks at the tests, they do not appear, and are only counted by who knows how many there are.
+    """
+
+    def __init__(
+        self, config: pytest.Config, places: Places, known: Callable[[], Known], *, in_detail: bool = False
+    ) -> None:
+        self._config = config
+        self.places = places
+        self._ask = known
+        self.known = NOTHING
+        self._in_detail = in_detail or any(getattr(config.option, name, None) for name in _SELECTING)
+        self._hidden: dict[str, LightModule] = {}
+
+    @property
+    def hidden(self) -> list[str]:
+        """Paths of the modules whose tests did not appear."""
+        return list(self._hidden)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        with harmless("collects every module"):
+            self.known = self._ask()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+        path = self.places.relative(str(module_path))
+        if path not in self.known.modules or path in self._hidden:
+            return None
+        shown = self._in_detail or self._config.get_verbosity() > 0 or bool(watchers(self._config))
+        sketch = self.known.sketch(path) if shown else None
+        if shown and sketch is None:
+            return None
+        module = LightModule.from_parent(
+            parent, path=module_path, sketch=sketch, entry=self.known.modules[path].entry, enlist=enlist
+        )
+        if not shown:
+            self._hidden[path] = module
+        return module
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Somebody may have begun to look when a part was already collected: a conftest file further down."""
+        reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+        if self._hidden and watchers(self._config):
+            for path, module in self._hidden.items():
+                sketch = self.known.sketch(path)
+                items += _shown(module, sketch) if sketch is not None else module.real_items().values()
+            self._hidden = {}
+        tests = sum(self.known.modules[path].tests for path in self._hidden)
+        if hasattr(reporter, "_numcollected"):  # private: what the line "collected 62 items" says
+            reporter._numcollected += tests
+
+
+def _shown(module: LightModule, sketch: Sketch) -> Iterator[pytest.Item]:
+    for item in module.show(sketch):
+        item.ihook.pytest_itemcollected(item=item)
+        yield item
+
+
+def watchers(config: pytest.Config) -> list[str]:
+    """Names of the plugins that look at tests between collection and run, or at reports."""
+    found = []
+    for name in _WATCHING:
+        for implementation in getattr(config.hook, name).get_hookimpls():
+            module = getattr(implementation.function, "__module__", "")
+            if not module.startswith(_DO_NOT_CARE):
+                found.append(implementation.plugin_name)
+    return found
+
+
+def enlist(collector: pytest.Collector) -> Iterator[pytest.Item]:
+    """Collect a real module late; an error is reported as one of collection."""
+    report = collector.ihook.pytest_make_collect_report(collector=collector)
+    if not report.passed:
+        collector.ihook.pytest_collectreport(report=report)
+        return
+    for node in report.result:
+        if isinstance(node, pytest.Item):
+            node.ihook.pytest_itemcollected(item=node)
+            yield node
+        else:
+            yield from enlist(node)
+
+
+class SketchingPlugin:
+    """Remembers which tests each module had that was collected for real, before anybody takes some away."""
+
+    def __init__(self, config: pytest.Config, places: Places) -> None:
+        self._config = config
+        self._places = places
+        self._modules: dict[pytest.Module, list[pytest.Item]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Any:
+        report = yield
+        if type(collector) is pytest.Module and report.passed and LATE not in collector.stash:
+            self._modules[collector] = []
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
+        for item in items:
+            module = item.getparent(pytest.Module)
+            if module is not None and module in self._modules:
+                self._modules[module].append(item)
+
+    def modules(self) -> Iterator[tuple[str, pytest.Module, list[pytest.Item]]]:
+        """Path, module and tests of those that were collected once and as a whole."""
+        if getattr(self._config.option, "lf", False):
+            return
+        paths = {module: self._places.relative(str(module.path)) for module in self._modules}
+        times = Counter(paths.values())
+        parts = {argument.partition("::")[0] for argument in self._config.args if "::" in argument}
+        base = self._config.invocation_params.dir
+        named = {self._places.relative(str(Path(base, part))) for part in parts}
+        for module, items in self._modules.items():
+            if times[paths[module]] == 1 and paths[module] not in named:
+                yield paths[module], module, items

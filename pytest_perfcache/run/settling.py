@@ -1,0 +1,199 @@
+"""Which modules are settled: asked before collection, and learnt at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from pytest_perfcache.collect.known import NOTHING, Known, Unneeded
+from pytest_perfcache.decide.settled import Findings, Settled, whole_files
+from pytest_perfcache.decide.verify import FRESH_SHARE
+from pytest_perfcache.errors import CodecError
+from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
+from pytest_perfcache.facts.world import World
+from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Record, Verdict
+from pytest_perfcache.run.circumstances import Circumstances
+from pytest_perfcache.run.config import settings_of
+from pytest_perfcache.run.planning import Planner
+from pytest_perfcache.store.protocol import Store
+from pytest_perfcache.store.records import decode, encode
+
+_TABLE: Final = "settled"
+_SKETCHES: Final = "sketches/"
+_SOURCES: Final = (Kind.SKELETON, Kind.BLOCK, Kind.SOURCE)
+_COLLECTING: Final = f"{Kind.RUN}:what is collected"
+_INI: Final = ("python_files", "python_classes", "python_functions", "collect_imported_tests")
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A module as it was collected: what that depended on, and which tests it found."""
+
+    path: str
+    facts: tuple[Fact, ...]
+    nodeids: tuple[str, ...]
+    sketch: bytes
+    entry: str | None
+    parametrized: bool
+
+    def pack(self) -> list[Any]:
+        """As execnet can carry it."""
+        record = Record(self.facts, passed=True, recorded_at=0.0)
+        facts = encode(ModuleRecords(self.path, {"": History(records=(record,))}))
+        return [facts, list(self.nodeids), self.sketch, self.entry, self.parametrized]
+
+    @classmethod
+    def unpack(cls, packed: list[Any]) -> Collection:
+        """Raises :class:`CodecError` for anything that :meth:`pack` did not make."""
+        try:
+            facts, nodeids, sketch, entry, parametrized = packed
+            module = decode(facts)
+            return cls(module.path, module.tests[""].records[0].facts, tuple(nodeids), sketch, entry, parametrized)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise CodecError(f"damaged collection: {error}") from error
+
+
+def known_modules(store: Store, world: World, config: pytest.Config, circumstances: Circumstances) -> Known:
+    """Those of which a known state holds; none where this run wants its tests for another reason than a change."""
+    if circumstances.off or circumstances.last_failed or circumstances.verify or _wants_all(config):
+        return NOTHING
+    table = read_table(store)
+    chosen = collecting(config)
+    untrue = table.untrue(lambda key: chosen if key == _COLLECTING else world.fingerprint(key))
+    states = table.standing(untrue, circumstances.now - FRESH_SHARE * circumstances.ttl)
+    for name in circumstances.named:
+        states.pop(name.partition("::")[0], None)
+    modules = {path: Unneeded(state.entry, state.tests, state.seconds) for path, state in states.items()}
+    return Known(modules, lambda path: store.get(_key(states[path].items)))
+
+
+def read_table(store: Store) -> Settled:
+    """The states that are known; none where they can not be read."""
+    data = store.get(_TABLE)
+    try:
+        return Settled() if data is None else Settled.from_bytes(data)
+    except CodecError:
+        return Settled()
+
+
+def settle(
+    planner: Planner,
+    store: Store,
+    world: World,
+    *,
+    collections: Iterable[Collection],
+    learnt: Mapping[str, Mapping[str, History]],
+    ran: Iterable[ModuleRecords],
+    verdicts: Mapping[str, Verdict],
+    chosen: Fingerprint,
+) -> None:
+    """Enter the modules of which all tests passed or were hits; forget those that hold a test which may not be one.
+
+    ``learnt``: the histories as they are now, by module and node id; ``ran``: those of this run alone. To be called
+    within a transaction of the store.
+    """
+    table = read_table(store)
+    before = dict(table.states)
+    for path, histories in learnt.items():
+        if any(history.untracked or history.flaky for history in histories.values()):
+            table.drop(path)
+    fresh = {nodeid: history for module in ran for nodeid, history in module.tests.items()}
+    settler = _Settler(planner, world, learnt, fresh, verdicts, chosen)
+    sketches: dict[str, bytes] = {}
+    for collection in collections:
+        found = settler.find(collection)
+        if found is not None:
+            table.add(found)
+            sketches[_key(found.items)] = collection.sketch
+    if table.states != before:
+        store.set_many({**sketches, _TABLE: table.to_bytes()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Settler:
+    planner: Planner
+    world: World
+    learnt: Mapping[str, Mapping[str, History]]
+    fresh: Mapping[str, History]
+    verdicts: Mapping[str, Verdict]
+    chosen: Fingerprint
+    """See :func:`collecting`."""
+
+    def find(self, collection: Collection) -> Findings | None:
+        """What is known of the module now; None where not every test of it is sure to be a hit."""
+        path = collection.path
+        recorded: set[Fact] = set(collection.facts)
+        standing: set[Fact] = set()
+        seconds, oldest = 0.0, float("inf")
+        for nodeid in collection.nodeids:
+            fresh = self.fresh.get(nodeid)
+            record = self._standing(path, nodeid) if fresh is None else self._recorded(path, nodeid, fresh)
+            if record is None:
+                return None
+            (standing if fresh is None else recorded).update(record.facts)
+            seconds += self._seconds(path, nodeid)
+            oldest = min(oldest, record.recorded_at)
+        facts = _joined((*recorded, *self._as_now(standing), *self._of_the_run()))
+        if facts is None:
+            return None
+        items = fingerprint(collection.sketch)
+        count = len(collection.nodeids)
+        return Findings(path, facts, count, seconds, oldest, items, collection.entry, collection.parametrized)
+
+    def _recorded(self, path: str, nodeid: str, history: History) -> Record | None:
+        known = self.learnt.get(path, {}).get(nodeid)
+        clean = known is not None and not known.untracked and not known.flaky
+        return next((record for record in history.records if record.passed), None) if clean else None
+
+    def _standing(self, path: str, nodeid: str) -> Record | None:
+        verdict = self.verdicts.get(nodeid)
+        return self.planner.matching(path, nodeid) if verdict is not None and verdict.hit else None
+
+    def _seconds(self, path: str, nodeid: str) -> float:
+        history = self.learnt.get(path, {}).get(nodeid) or self.planner.history(path, nodeid)
+        return (history.duration if history is not None else None) or 0.0
+
+    def _as_now(self, facts: Iterable[Fact]) -> Iterator[Fact]:
+        """What was found to hold, with the contents that the files have now."""
+        for fact in facts:
+            yield Fact(fact.key, self.world.fingerprint(fact.key)) if fact.kind in _SOURCES else fact
+
+    def _of_the_run(self) -> Iterator[Fact]:
+        for key, value in self.world.run.items():
+            yield Fact(key, value)
+        yield Fact(_COLLECTING, self.chosen)
+
+
+def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:
+    """By key; None where two contradict each other."""
+    found: dict[str, Fingerprint] = {}
+    for key, value in whole_files(facts):
+        if found.setdefault(key, value) != value:
+            return None
+    return found
+
+
+def _key(items: Fingerprint) -> str:
+    return f"{_SKETCHES}{items.hex()}"
+
+
+def _wants_all(config: pytest.Config) -> bool:
+    """Whether the real tests are needed: to show their fixtures, or to part them by what they share."""
+    names = ("showfixtures", "show_fixtures_per_test")
+    return settings_of(config).shard is not None or any(getattr(config.option, name, False) for name in names)
+
+
+def collecting(config: pytest.Config) -> Fingerprint:
+    """What decides which functions are tests, and nothing about any of them."""
+    return fingerprint_text(f"{[*_ini(config)]} {config.getoption('keepduplicates')}")
+
+
+def _ini(config: pytest.Config) -> Iterator[tuple[str, object]]:
+    for name in _INI:
+        try:
+            yield name, config.getini(name)
+        except (KeyError, ValueError):
+            continue  # an older pytest does not have it
