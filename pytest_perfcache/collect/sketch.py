@@ -96,6 +96,10 @@ class Sketch:
         return fingerprint(self.to_bytes())
 
 
+NO_TESTS: Final = Sketch((), (), (), ()).to_bytes()
+"""The sketch of a module of which nothing is to appear."""
+
+
 def pack(args: Sequence[object], kwargs: dict[str, object]) -> Any:
     """A mark's arguments as JSON can hold them, None where it can not.
 

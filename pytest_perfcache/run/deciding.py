@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from typing import Any
 
 import pytest
 
 from pytest_perfcache.collect.light import LightFunction
-from pytest_perfcache.model import Reason, Verdict
+from pytest_perfcache.model import Verdict
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import LightPlugin
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.declared import check_claims, check_markers, marked_uncacheable
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.planning import Planner
-from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, Unseen, count_hits, report_hits
+from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, count_unseen, report_hits
 
 Arrange = Callable[[Sequence[pytest.Item]], list[pytest.Item]]
 
@@ -70,8 +70,7 @@ class DecidingPlugin:
         for item in items:
             path = self._light.places.relative(str(item.path))
             if isinstance(item, LightFunction):
-                module = self._light.known.modules[path]
-                verdicts[item.nodeid] = Verdict(Reason.HIT, duration=module.seconds / module.tests)
+                verdicts[item.nodeid] = self._light.known.verdict(item.nodeid)
             else:
                 paths[item] = path
         self._planner.load(paths.values())
@@ -80,13 +79,8 @@ class DecidingPlugin:
             verdicts[item.nodeid] = self._planner.decide(path, item.nodeid, conditions)
 
     def _count_unseen(self, session: pytest.Session) -> None:
-        modules = [self._light.known.modules[path] for path in self._light.hidden]
-        tests = sum(module.tests for module in modules)
-        self._results.unseen = Unseen(tests, sum(module.seconds for module in modules))
-        session.testscollected += tests
-        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-        if tests and reporter is not None:
-            count_hits(reporter, [CachedReport.of("", ("", None, ""))] * tests)
+        known = self._light.known.modules
+        count_unseen(session, self._results, [known[path] for path in self._light.hidden])
 
 
 def _needed(item: pytest.Item) -> Iterable[pytest.Item]:
@@ -97,19 +91,25 @@ def _needed(item: pytest.Item) -> Iterable[pytest.Item]:
 class WorkerDecidingPlugin:
     """In a worker: takes out what the controller's plan says, and remembers it for the controller."""
 
-    def __init__(self, hits: Iterable[str]) -> None:
+    def __init__(self, hits: Iterable[str], light: LightPlugin, *, tells: bool) -> None:
         self._plan = frozenset(hits)
+        self.light = light
+        self.tells = tells
+        """Whether this worker tells of the tests that no worker collects."""
         self.taken: list[tuple[str, Location]] = []
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        check_markers(items)
-        self.taken = [(item.nodeid, item.location) for item in items if item.nodeid in self._plan]
-        items[:] = [item for item in items if item.nodeid not in self._plan]
+        check_markers(item for item in items if not isinstance(item, LightFunction))
+        hits = [item for item in items if isinstance(item, LightFunction) or item.nodeid in self._plan]
+        self.taken = [(item.nodeid, item.location) for item in hits]
+        gone = set(hits)
+        items[:] = [item for item in items if item not in gone]
 
 
-def plan_everything(planner: Planner, circumstances: Circumstances) -> dict[str, Verdict]:
-    """The verdicts of all tests with records, before anything is collected."""
+def plan_everything(planner: Planner, circumstances: Circumstances, known: Container[str]) -> dict[str, Verdict]:
+    """The verdicts of all tests with records, before anything is collected, but for those of ``known`` modules."""
     return {
-        nodeid: planner.decide(path, nodeid, circumstances.conditions(nodeid)) for path, nodeid in planner.everything()
+        nodeid: planner.decide(path, nodeid, circumstances.conditions(nodeid))
+        for path, nodeid in planner.everything(known)
     }

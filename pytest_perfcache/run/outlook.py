@@ -14,6 +14,7 @@ from typing import Final
 
 import pytest
 
+from pytest_perfcache.collect.known import Known
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Kind, Outcome, Verdict
 from pytest_perfcache.run.circumstances import Circumstances
@@ -23,6 +24,7 @@ from pytest_perfcache.run.deciding import plan_everything
 from pytest_perfcache.run.describing import Knowledge
 from pytest_perfcache.run.faults import PerfcacheWarning
 from pytest_perfcache.run.memory import Memory, open_store
+from pytest_perfcache.run.settling import known_modules
 from pytest_perfcache.schedule.jobs import Job
 from pytest_perfcache.schedule.meta import plain_meta
 from pytest_perfcache.store.protocol import Store
@@ -39,7 +41,10 @@ class Outlook:
 
     memory: Memory
     circumstances: Circumstances
+    known: Known
+    """The modules that need not be collected."""
     verdicts: Mapping[str, Verdict]
+    """Of the tests of the other modules."""
 
     def knowledge(self) -> Knowledge:
         return Knowledge.of(
@@ -82,8 +87,9 @@ def look_ahead(config: pytest.Config, environ: Mapping[str, str]) -> Outlook:
     places = Places.of(config.rootpath)
     memory = open_memory(config, places, environ)
     circumstances = Circumstances.of(config, places, now=time.time(), settings=settings_of(config))
-    verdicts = plan_everything(memory.planner, circumstances)
-    config.stash[_OUTLOOK] = Outlook(memory, circumstances, verdicts)
+    unneeded = known_modules(memory.store, memory.world, config, circumstances)
+    verdicts = plan_everything(memory.planner, circumstances, unneeded.modules)
+    config.stash[_OUTLOOK] = Outlook(memory, circumstances, unneeded, verdicts)
     return config.stash[_OUTLOOK]
 
 
@@ -102,7 +108,7 @@ def expect(config: pytest.Config, outlook: Outlook) -> Expected:
     unknown: list[str] = []
     sure = True
     for path in _test_files(config, selected, places):
-        if not _is_unchanged(path, outlook):
+        if path not in outlook.known.modules and not _is_unchanged(path, outlook):
             sure = False
             more = 0 if only_failed else _count_tests(places.root / path) - planner.count(path)
             unknown += (f"{path}::unknown {number}" for number in range(more))

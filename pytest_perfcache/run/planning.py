@@ -50,9 +50,10 @@ class Planner:
         records = history.records if history else ()
         return next((record for record in records if record.passed and not changes.broken(record)), None)
 
-    def everything(self) -> Iterator[tuple[str, str]]:
-        """Path and node id of each test that has records."""
-        self.load(key.removeprefix(RECORDS) for key in self._store.keys(RECORDS))
+    def everything(self, without: Container[str] = ()) -> Iterator[tuple[str, str]]:
+        """Path and node id of each test that has records, but for those of some modules."""
+        paths = (key.removeprefix(RECORDS) for key in self._store.keys(RECORDS))
+        self.load(path for path in paths if path not in without)
         return self.loaded()
 
     def loaded(self) -> Iterator[tuple[str, str]]:

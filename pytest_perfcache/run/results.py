@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
+from pytest_perfcache.collect.known import Unneeded
 from pytest_perfcache.model import Outcome, TestResult, Verdict
 
 Location: TypeAlias = tuple[str, int | None, str]
@@ -137,3 +138,13 @@ def count_hits(reporter: pytest.TerminalReporter, hits: Sequence[CachedReport]) 
     if hits:
         reporter._add_stats(CATEGORY, hits)
         reporter._tests_ran = True
+
+
+def count_unseen(session: pytest.Session, results: ResultsPlugin, modules: Sequence[Unneeded]) -> None:
+    """Count the hits of modules whose tests nobody looked at."""
+    tests = sum(module.tests for module in modules)
+    results.unseen = Unseen(tests, sum(module.seconds for module in modules))
+    session.testscollected += tests
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        count_hits(reporter, [CachedReport.of("", ("", None, ""))] * tests)

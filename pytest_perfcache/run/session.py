@@ -15,12 +15,14 @@ import pytest
 from pytest_perfcache.collect.sketching import entry_of, sketch_module
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import ModuleRecords
+from pytest_perfcache.collect.known import NOTHING
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import LightPlugin, SketchingPlugin
 from pytest_perfcache.run.config import TRACING, distributes, settings_of
 from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
 from pytest_perfcache.run.deciding import DecidingPlugin, WorkerDecidingPlugin
 from pytest_perfcache.run.describing import Knowledge
+from pytest_perfcache.run.gathering import record
 from pytest_perfcache.run.distributing import distribute, take_part
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
 from pytest_perfcache.run.memory import Memory, open_store
@@ -35,7 +37,7 @@ from pytest_perfcache.run.sharding import SHARD, ShardControllerPlugin, ShardPlu
 from pytest_perfcache.run.telling import TellingPlugin
 from pytest_perfcache.run.verifying import VerifyingPlugin
 from pytest_perfcache.run.worker_count import CHOICE, WorkerCountPlugin
-from pytest_perfcache.run.workers import PLAN, ControllerPlugin, WorkerPlugin
+from pytest_perfcache.run.workers import LIGHT, PLAN, ControllerPlugin, WorkerPlugin, unpack_known
 from pytest_perfcache.schedule.jobs import Order
 from pytest_perfcache.settings import Shard
 from pytest_perfcache.trace.tracing import Tracing
@@ -81,15 +83,20 @@ def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> No
     if SHARD in worker_input:
         index, total, seconds = worker_input[SHARD]
         register(ShardPlugin(Shard(index, total), seconds), "perfcache-shard")
-    deciding = WorkerDecidingPlugin(worker_input.get(PLAN, ()))
+    packed = worker_input.get(LIGHT)
+    known = NOTHING if packed is None else unpack_known(packed)
+    in_detail = packed is None or packed["in detail"]
+    light = LightPlugin(config, Places.of(config.rootpath), lambda: known, in_detail=in_detail)
+    register(light, "perfcache-light")
+    deciding = WorkerDecidingPlugin(worker_input.get(PLAN, ()), light, tells=bool(packed and packed["sketches"] is not None))
     register(deciding, "perfcache-deciding")
     take_part(config, worker_input)
     meter = CostMeter(worker=True)
     register(meter, "perfcache-costs")
     tracing = config.stash.get(TRACING, None)
     if tracing is not None:
-        harvest = _record(config, tracing)
-        register(WorkerPlugin(config, deciding, harvest.runs, meter), "perfcache-worker")
+        harvest = record(config, tracing)
+        register(WorkerPlugin(config, deciding, harvest, meter), "perfcache-worker")
 
 
 def _configure_controller(config: pytest.Config) -> None:
@@ -108,7 +115,7 @@ def _configure_distribution(config: pytest.Config) -> None:
     telling = _tell(config, memory, results)
     account = distribute(config, outlook.knowledge())
     telling.parallel = account.parallel
-    controller = ControllerPlugin(outlook.verdicts, results, config)
+    controller = ControllerPlugin(outlook, results, config, in_detail=telling.in_detail)
     config.pluginmanager.register(controller, "perfcache-controller")
     if memory.settings.shard is not None:
         _shard(config, memory.settings.shard, memory, telling)
@@ -149,7 +156,7 @@ def _configure_serial(config: pytest.Config) -> None:
     meter = CostMeter(worker=False)
     register(meter, "perfcache-costs")
     if tracing is not None:
-        harvest = _record(config, tracing)
+        harvest = record(config, tracing)
 
         def save() -> None:
             memory.save(harvest.runs(), harvest.collections(), results.verdicts, collecting(config))
@@ -194,53 +201,6 @@ class SavingPlugin:
 
     def pytest_unconfigure(self) -> None:
         self._memory.close()
-
-
-class Gathered:
-    """What this process ran and collected, to be harvested once, at the end."""
-
-    def __init__(self, tracing: Tracing, sketching: SketchingPlugin) -> None:
-        self._tracing = tracing
-        self._sketching = sketching
-        self._runs: list[Run] = []
-        self.recording: RecordingPlugin | None = None
-
-    def add(self, run: Run) -> None:
-        self._runs.append(run)
-
-    def runs(self) -> list[ModuleRecords]:
-        return self._harvest.gather(self._runs)
-
-    def collections(self) -> Iterator[Collection]:
-        """The modules that were collected for real and whole, but for those that can not be tracked."""
-        for path, module, items in self._sketching.modules():
-            sketch = sketch_module(module, items)
-            touched = self.recording.collection_of(module, path) if self.recording is not None else None
-            facts = self._harvest.facts(touched) if touched is not None else None
-            if sketch is not None and facts is not None:
-                yield Collection(
-                    path=path,
-                    facts=facts,
-                    nodeids=tuple(item.nodeid for item in items),
-                    sketch=sketch.to_bytes(),
-                    entry=entry_of(module, self._tracing.places.relative),
-                    parametrized=sketch.parametrized,
-                )
-
-    @cached_property
-    def _harvest(self) -> Harvest:
-        from pytest_perfcache.facts.distributions import Distributions
-
-        return Harvest(self._tracing, Distributions())
-
-
-def _record(config: pytest.Config, tracing: Tracing) -> Gathered:
-    sketching = SketchingPlugin(config, tracing.places)
-    gathered = Gathered(tracing, sketching)
-    gathered.recording = RecordingPlugin(tracing, config, gathered.add)
-    config.pluginmanager.register(gathered.recording, "perfcache-recording")
-    config.pluginmanager.register(sketching, "perfcache-sketching")
-    return gathered
 
 
 def show(config: pytest.Config) -> int:

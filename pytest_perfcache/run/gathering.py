@@ -1,0 +1,64 @@
+"""What one process ran and collected, turned into records once, at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import pytest
+
+from pytest_perfcache.collect.sketching import entry_of, sketch_module
+from pytest_perfcache.model import ModuleRecords
+from pytest_perfcache.run.collecting import SketchingPlugin
+from pytest_perfcache.run.recording import RecordingPlugin, Run
+from pytest_perfcache.run.saving import Harvest
+from pytest_perfcache.run.settling import Collection
+from pytest_perfcache.trace.tracing import Tracing
+
+
+class Gathered:
+    """The runs and collections of this process."""
+
+    def __init__(self, tracing: Tracing, sketching: SketchingPlugin) -> None:
+        self._tracing = tracing
+        self._sketching = sketching
+        self._runs: list[Run] = []
+        self.recording: RecordingPlugin | None = None
+
+    def add(self, run: Run) -> None:
+        self._runs.append(run)
+
+    def runs(self) -> list[ModuleRecords]:
+        return self._harvest.gather(self._runs)
+
+    def collections(self) -> Iterator[Collection]:
+        """The modules that were collected for real and whole, but for those that can not be tracked."""
+        for path, module, items in self._sketching.modules():
+            sketch = sketch_module(module, items)
+            touched = self.recording.collection_of(module, path) if self.recording is not None else None
+            facts = self._harvest.facts(touched) if touched is not None else None
+            if sketch is not None and facts is not None:
+                yield Collection(
+                    path=path,
+                    facts=facts,
+                    nodeids=tuple(item.nodeid for item in items),
+                    sketch=sketch.to_bytes(),
+                    entry=entry_of(module, self._tracing.places.relative),
+                    parametrized=sketch.parametrized,
+                )
+
+    @cached_property
+    def _harvest(self) -> Harvest:
+        from pytest_perfcache.facts.distributions import Distributions
+
+        return Harvest(self._tracing, Distributions())
+
+
+def record(config: pytest.Config, tracing: Tracing) -> Gathered:
+    """Begin to gather."""
+    sketching = SketchingPlugin(config, tracing.places)
+    gathered = Gathered(tracing, sketching)
+    gathered.recording = RecordingPlugin(tracing, config, gathered.add)
+    config.pluginmanager.register(gathered.recording, "perfcache-recording")
+    config.pluginmanager.register(sketching, "perfcache-sketching")
+    return gathered
