@@ -26,9 +26,6 @@ _NOTHING: Final = Sketch((), (), (), ())
 _READ_NAMES: Final = ("_pytest.mark", "_hypothesis_pytestplugin")
 """Who looks at a function for the names of its attributes alone: ``-k``, and hypothesis to find its tests."""
 
-_OWN: Final = frozenset(("callspec", "light_module", "row"))
-"""Not to be looked for in the real test when a light one lacks them."""
-
 
 class LazyMark:
     """A mark of which only the name is known; everything else is the real one's."""
@@ -201,9 +198,10 @@ class LightFunction(pytest.Function):
         raise RuntimeError(f"{self.nodeid} was to run in the place of the real test")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in _OWN:
-            raise AttributeError(name)
-        return getattr(self.real, name)
+        module = self.__dict__.get("light_module")
+        if name != "callspec" and module is not None and name in module.sketch.held:
+            return getattr(self.real, name)
+        raise AttributeError(f"{self!r} has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<{self.row.kind} {self.name}>"

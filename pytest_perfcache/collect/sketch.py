@@ -65,20 +65,22 @@ class Sketch:
     """The module's own marks."""
     classes: tuple[ClassSketch, ...]
     items: tuple[ItemSketch, ...]
+    held: tuple[str, ...] = ()
+    """Names of the attributes that the nodes of the tests have, plugins' own among them."""
 
     @property
     def parametrized(self) -> bool:
         return any(item.parametrized for item in self.items)
 
     def to_bytes(self) -> bytes:
-        document = [_VERSION, self.marks, self.own, self.classes, self.items]
+        document = [_VERSION, self.marks, self.own, self.classes, self.items, self.held]
         return zlib.compress(json.dumps(document, separators=(",", ":")).encode("utf-8", "surrogatepass"), _LEVEL)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Sketch:
         """What :meth:`to_bytes` wrote; :class:`CodecError` for anything else."""
         try:
-            version, marks, own, classes, items = json.loads(zlib.decompress(data))
+            version, marks, own, classes, items, held = json.loads(zlib.decompress(data))
             if version != _VERSION:
                 raise ValueError("written by another version")
             found = cls(
@@ -86,6 +88,7 @@ class Sketch:
                 tuple(own),
                 tuple(ClassSketch(*row) for row in classes),
                 tuple(ItemSketch(*row) for row in items),
+                tuple(held),
             )
         except (ValueError, TypeError, RecursionError, zlib.error) as error:
             raise CodecError(f"damaged sketch of a module: {error}") from error

@@ -31,6 +31,7 @@ class _Sketcher:
 
     def sketch(self, items: Iterable[pytest.Item]) -> Sketch | None:
         rows: list[ItemSketch] = []
+        held: set[str] = set()
         for item in items:
             if not isinstance(item, pytest.Function) or _has_wide_parameters(item):
                 return None
@@ -38,8 +39,9 @@ class _Sketcher:
             if parent is None:
                 return None
             rows.append(self._item(item, parent))
+            held.update(vars(item))
         own = self._own_marks(self._module)
-        return Sketch(tuple(self._marks), own, tuple(self._classes), tuple(rows))
+        return Sketch(tuple(self._marks), own, tuple(self._classes), tuple(rows), tuple(sorted(held)))
 
     def _item(self, item: pytest.Function, parent: int) -> ItemSketch:
         path, line, domain = item.location

@@ -1,0 +1,126 @@
+"""The table of settled modules: what it claims is never more than what was found."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_perfcache.decide.settled import KEPT, Findings, Settled, bits, whole_files
+from pytest_perfcache.errors import CodecError
+from pytest_perfcache.model import Fact
+
+A, B = b"a" * 16, b"b" * 16
+WORLDS = st.fixed_dictionaries({f"file:{name}": st.sampled_from((A, B)) for name in "uvwx"})
+
+
+def found(
+    path: str, facts: dict[str, bytes], *, items: bytes = A, oldest: float = 10.0, parametrized: bool = False
+) -> Findings:
+    return Findings(path, facts, 3, 1.5, oldest, items, "tests", parametrized)
+
+
+def stands(table: Settled, world: dict[str, bytes], earliest: float = 0.0) -> set[str]:
+    return set(table.standing(table.untrue(lambda key: world.get(key, b"")), earliest))
+
+
+def test_a_module_stands_while_all_of_its_facts_hold() -> None:
+    table = Settled()
+    table.add(found("test_a.py", {"file:u": A, "file:v": A}))
+    table.add(found("test_b.py", {"file:v": A}))
+    assert stands(table, {"file:u": A, "file:v": A}) == {"test_a.py", "test_b.py"}
+    assert stands(table, {"file:u": B, "file:v": A}) == {"test_b.py"}
+    assert stands(table, {"file:u": A}) == set()
+
+
+def test_an_earlier_state_stands_again_when_the_world_goes_back() -> None:
+    table = Settled()
+    table.add(found("test_a.py", {"file:u": A}))
+    table.add(found("test_a.py", {"file:u": B}))
+    assert stands(table, {"file:u": A}) == stands(table, {"file:u": B}) == {"test_a.py"}
+
+
+def test_only_so_many_states_are_kept() -> None:
+    table = Settled()
+    for number in range(KEPT + 1):
+        table.add(found("test_a.py", {"file:u": bytes([number]) * 16}))
+    assert stands(table, {"file:u": bytes([0]) * 16}) == set()
+    assert stands(table, {"file:u": bytes([1]) * 16}) == {"test_a.py"}
+
+
+def test_a_module_with_an_old_record_does_not_stand() -> None:
+    table = Settled()
+    table.add(found("test_a.py", {"file:u": A}, oldest=10.0))
+    assert stands(table, {"file:u": A}, earliest=10.0) == {"test_a.py"}
+    assert stands(table, {"file:u": A}, earliest=10.1) == set()
+
+
+def test_computed_names_are_believed_when_they_were_found_twice() -> None:
+    table = Settled()
+    table.add(found("test_a.py", {"file:u": A}, parametrized=True))
+    assert stands(table, {"file:u": A}) == set()
+    table.add(found("test_a.py", {"file:u": A}, parametrized=True))
+    assert stands(table, {"file:u": A}) == {"test_a.py"}
+
+
+@pytest.mark.parametrize("parametrized", [False, True])
+def test_names_that_differ_from_run_to_run_are_never_believed(parametrized: bool) -> None:
+    table = Settled()
+    for items in (A, B, B, B):
+        table.add(found("test_a.py", {"file:u": A}, items=items, parametrized=parametrized))
+    assert stands(table, {"file:u": A}) == set()
+
+
+def test_a_dropped_module_does_not_stand() -> None:
+    table = Settled()
+    table.add(found("test_a.py", {"file:u": A}))
+    table.drop("test_a.py")
+    table.drop("never seen")
+    assert stands(table, {"file:u": A}) == set()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(("test_a.py", "test_b.py")), WORLDS, st.sets(st.sampled_from("uvwx")))), WORLDS
+)
+def test_what_stands_was_found_in_just_this_world(
+    steps: list[tuple[str, dict[str, bytes], set[str]]], now: dict[str, bytes]
+) -> None:
+    table = Settled()
+    for path, world, names in steps:
+        table.add(found(path, {f"file:{name}": world[f"file:{name}"] for name in names}))
+    copy = Settled.from_bytes(table.to_bytes())
+    assert stands(copy, now) == stands(table, now)
+    for path in stands(table, now):
+        assert any(
+            path == other and all(world[f"file:{name}"] == now[f"file:{name}"] for name in names)
+            for other, world, names in steps
+        )
+
+
+def test_facts_that_no_state_needs_are_not_written() -> None:
+    table = Settled()
+    for number in range(20):
+        table.add(found("test_a.py", {f"file:{number}": A}))
+    assert len(table.facts) == 20
+    assert len(Settled.from_bytes(table.to_bytes()).facts) == KEPT
+
+
+@given(st.binary(max_size=64))
+def test_anything_else_is_refused_as_damaged(noise: bytes) -> None:
+    whole = Settled()
+    whole.add(found("test_a.py", {"file:u": A}))
+    data = whole.to_bytes()
+    for damaged in (noise, data[: len(noise)], data[:-1], data[:9] + noise):
+        if damaged != data:
+            with pytest.raises(CodecError):
+                Settled.from_bytes(damaged)
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_bits_are_the_numbers_that_a_mask_was_made_of(numbers: set[int]) -> None:
+    assert set(bits(sum(1 << number for number in numbers))) == numbers
+
+
+def test_blocks_and_skeletons_become_facts_of_their_files() -> None:
+    facts = [Fact("block:a.py::C.f", A), Fact("skeleton:a.py", A), Fact("file:x", B)]
+    assert list(whole_files(facts)) == [Fact("source:a.py", A), Fact("source:a.py", A), Fact("file:x", B)]

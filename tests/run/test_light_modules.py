@@ -1,0 +1,303 @@
+"""Modules whose tests are all hits are not imported, and nobody can tell but by the time it takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.schedule.projects import ROOT
+
+NOTE_IMPORT = "import os\nwith open(os.environ['NOTES'], 'a') as notes: notes.write(__name__ + '\\n')\n"
+"""Says that the module was imported, into a file that the plugin takes for the run's own."""
+
+CART = f"""\
+{NOTE_IMPORT}
+import pytest, shop
+pytestmark = pytest.mark.slow
+
+class TestCart:
+    @pytest.mark.owner("ann", level=(1, 2))
+    def test_one(self):
+        assert shop.price()
+
+    class TestInner:
+        def test_deep(self, tmp_path):
+            pass
+
+def test_plain():
+    pass
+test_plain.nickname = True
+"""
+OTHER = f"""\
+{NOTE_IMPORT}
+import unittest
+
+class Suite(unittest.TestCase):
+    def test_unit(self):
+        pass
+"""
+HEAD = re.compile(r" in \d.*| \[ *\d+%\]|plugins: .*|^perfcache: .*", re.MULTILINE)
+
+
+class Project:
+    """Two test modules that tell when they are imported."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes = path.with_suffix(".notes")
+        self.write("pytest.ini", "[pytest]\npythonpath = .\nmarkers =\n  slow\n  owner(name)\n")
+        self.write("shop.py", "def price():\n    return 1\n")
+        self.write("tests/test_cart.py", CART)
+        self.write("tests/test_other.py", OTHER)
+
+    def write(self, name: str, text: str) -> None:
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+    def run(self, *args: str) -> Session:
+        self.notes.write_text("")
+        command = [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "pytest_perfcache.plugin"]
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        extra = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "NOTES": str(self.notes)}
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider", *args],
+            cwd=self.path,
+            env={**kept, **extra},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Session(done.returncode, done.stdout + done.stderr, self.notes.read_text().split())
+
+
+class Session:
+    """How a run ended: its exit code, what it said, and the test modules that were imported."""
+
+    def __init__(self, code: int, output: str, imported: list[str]) -> None:
+        self.code = code
+        self.output = output
+        self.imported = sorted(imported)
+
+    @property
+    def last(self) -> str:
+        return re.sub(r"^=+ | in \d.*", "", self.output.splitlines()[-1])
+
+    @property
+    def said(self) -> str:
+        """The output without figures of time and progress."""
+        return HEAD.sub("", self.output)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    directory = tmp_path / "project"
+    directory.mkdir()
+    return Project(directory)
+
+
+@pytest.fixture
+def settled(project: Project) -> Project:
+    """Recorded once."""
+    assert project.run().imported == ["test_cart", "test_other"]
+    return project
+
+
+def test_nothing_is_imported_when_nothing_changed(settled: Project) -> None:
+    second = settled.run()
+    assert (second.code, second.imported, second.last) == (0, [], "4 cached")
+    assert "collected 4 items" in second.output
+    assert "hit rate 100 % (4 of 4)" in second.output
+
+
+def test_only_the_modules_with_something_to_run_are_imported(settled: Project) -> None:
+    settled.write("shop.py", "def price():\n    return 2\n")
+    changed = settled.run()
+    assert (changed.imported, changed.last) == (["test_cart"], "1 passed, 3 cached")
+    assert settled.run().imported == []
+
+
+def test_going_back_to_an_earlier_state_imports_nothing(settled: Project) -> None:
+    settled.write("shop.py", "def price():\n    return 2\n")
+    assert settled.run().last == "1 passed, 3 cached"
+    settled.write("shop.py", "def price():\n    return 1\n")
+    back = settled.run()
+    assert (back.imported, back.last) == ([], "4 cached")
+
+
+def test_a_comment_costs_one_more_import_of_the_modules_that_it_concerns(settled: Project) -> None:
+    settled.write("shop.py", "def price():\n    return 1  # euros\n")
+    first, second = settled.run(), settled.run()
+    assert (first.imported, first.last) == (["test_cart"], "4 cached")
+    assert (second.imported, second.last) == ([], "4 cached")
+
+
+def test_a_test_that_is_added_runs(settled: Project) -> None:
+    settled.write("tests/test_other.py", OTHER + "\ndef test_more():\n    pass\n")
+    more = settled.run()
+    assert (more.imported, more.last) == (["test_other"], "1 passed, 4 cached")
+
+
+def test_a_test_that_a_base_class_elsewhere_gets_runs(project: Project) -> None:
+    project.write("base.py", "class Base:\n    def test_old(self):\n        pass\n")
+    project.write("tests/test_child.py", "import base\nclass TestChild(base.Base):\n    pass\n")
+    assert project.run().last == "5 passed"
+    project.write(
+        "base.py", "class Base:\n    def test_old(self):\n        pass\n    def test_new(self):\n        pass\n"
+    )
+    assert project.run("--perfcache-explain").last == "1 passed, 5 cached"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("-k", "one or unit"),
+        ("-k", "nickname"),
+        ("-k", "not TestInner and not Suite"),
+        ("-m", "slow"),
+        ("-m", "owner"),
+        ("--deselect", "tests/test_cart.py::TestCart"),
+        ("tests/test_other.py",),
+        ("-rA",),
+    ],
+    ids=" ".join,
+)
+def test_a_selection_is_the_same_with_light_tests(settled: Project, args: tuple[str, ...]) -> None:
+    real, light = (
+        settled.run("-v", *args, "-p", "no:perfcache", "-p", "no:pytest_perfcache.plugin"),
+        settled.run("-v", *args),
+    )
+    assert light.imported == []
+    selected = [sorted(re.findall(r"^(\S+::\S+)", run.output, re.MULTILINE)) for run in (real, light)]
+    assert selected[0] == selected[1]
+    assert selected[0]
+
+
+def test_what_collect_only_shows_stays_the_same(settled: Project) -> None:
+    assert settled.run("--collect-only").said == settled.run("--collect-only", "-p", "no:perfcache").said
+
+
+def test_a_hook_sees_the_same_tests(settled: Project) -> None:
+    settled.write("conftest.py", HOOK)
+    real, light = settled.run("-s"), settled.run("-s")
+    seen = [sorted(line for line in run.output.splitlines() if line.startswith("SEEN")) for run in (real, light)]
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 4
+    assert light.imported == []
+
+
+HOOK = """\
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        owner = item.get_closest_marker("owner")
+        print("SEEN", item.nodeid, item.name, item.originalname, item.location, sorted(item.fixturenames),
+              [mark.name for mark in item.iter_markers()], owner and (owner.args, owner.kwargs),
+              sorted(item.keywords), [node.name for node in item.listchain()], isinstance(item, pytest.Function),
+              hasattr(item, "callspec"), repr(item), item.path.name, item.getparent(pytest.Class) is None)
+"""
+
+
+def test_who_asks_for_the_function_gets_the_real_one(settled: Project) -> None:
+    settled.write("conftest.py", ASK)
+    settled.run("-s")
+    light = settled.run("-s")
+    answers = [line for line in light.output.splitlines() if line.startswith("GOT")]
+    assert answers == ["GOT test_one TestCart test_cart True", "GOT test_unit Suite test_other True"]
+    assert light.imported == ["test_cart", "test_other"]
+    assert light.last == "4 cached"
+
+
+ASK = """\
+import types
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name in ("test_one", "test_unit"):
+            print("GOT", item.function.__name__, item.cls.__name__, item.module.__name__,
+                  isinstance(item.function, types.FunctionType))
+"""
+
+
+def test_a_hook_of_a_directory_sees_tests_that_were_collected_before_it_appeared(settled: Project) -> None:
+    settled.write("tests/zz/test_late.py", "def test_late():\n    pass\n")
+    settled.write("tests/zz/conftest.py", "def pytest_collection_modifyitems(items): print('SEEN', len(items))\n")
+    settled.run("-s")
+    assert "SEEN 5" in settled.run("-s").output
+
+
+def test_names_that_differ_from_run_to_run_are_always_collected(project: Project) -> None:
+    project.write(
+        "tests/test_random.py",
+        f"{NOTE_IMPORT}import uuid, pytest\n@pytest.mark.parametrize('x', [str(uuid.uuid4())])\ndef test_r(x): pass\n",
+    )
+    for _ in range(4):
+        again = project.run()
+        assert "test_random" in again.imported
+        assert "1 passed" in again.last or "5 passed" in again.last
+
+
+def test_computed_names_are_collected_twice_before_they_are_believed(project: Project) -> None:
+    project.write(
+        "tests/test_many.py",
+        f"{NOTE_IMPORT}import pytest\n@pytest.mark.parametrize('x', range(3))\ndef test_m(x): pass\n",
+    )
+    assert [project.run().imported[:1] for _ in range(3)] == [["test_cart"], ["test_many"], []]
+
+
+def test_workers_import_only_what_has_something_to_run(settled: Project) -> None:
+    settled.write("tests/test_new.py", f"{NOTE_IMPORT}def test_a(): pass\ndef test_b(): pass\n")
+    distributed = settled.run("-n", "2")
+    assert set(distributed.imported) == {"test_new"}
+    assert distributed.last == "2 passed, 4 cached"
+    assert settled.run("-n", "2").imported == []
+
+
+def test_workers_tell_of_the_tests_that_were_selected_among_those_that_they_do_not_import(settled: Project) -> None:
+    settled.write("tests/test_new.py", f"{NOTE_IMPORT}def test_one_more(): pass\ndef test_b(): pass\n")
+    distributed = settled.run("-n", "2", "-k", "one", "-v")
+    assert distributed.last == "1 passed, 1 cached"
+    assert "tests/test_cart.py::TestCart::test_one CACHED" in distributed.output
+
+
+def test_a_module_that_leans_on_the_path_that_another_puts_there_finds_it(project: Project) -> None:
+    project.write("tests/a/test_first.py", f"{NOTE_IMPORT}def test_first(): pass\n")
+    project.write("tests/a/helper_of_a.py", "VALUE = 1\n")
+    project.write("tests/b/test_second.py", "import helper_of_a\ndef test_second(): assert helper_of_a.VALUE\n")
+    assert project.run().code == 0
+    project.write("tests/b/test_second.py", "import helper_of_a\ndef test_second(): assert helper_of_a.VALUE == 1\n")
+    second = project.run()
+    assert "test_first" not in second.imported
+    assert second.code == 0, second.output
+
+
+def test_junit_xml_names_every_test(settled: Project) -> None:
+    settled.run("--junitxml=out.xml")
+    light = settled.run("--junitxml=out.xml")
+    document = (settled.path / "out.xml").read_text()
+    assert light.imported == []
+    assert document.count("<testcase ") == 4
+    assert 'classname="tests.test_cart.TestCart" name="test_one"' in document
+
+
+def test_a_failure_is_not_forgotten_by_a_settled_module(settled: Project) -> None:
+    settled.write("shop.py", "def price():\n    return 0\n")
+    assert settled.run().last == "1 failed, 3 cached"
+    assert settled.run().last == "1 failed, 3 cached"
+    settled.write("shop.py", "def price():\n    return 1\n")
+    assert settled.run().last == "4 cached"
+
+
+def test_another_choice_of_what_is_a_test_collects_everything(settled: Project) -> None:
+    settled.write(
+        "pytest.ini",
+        "[pytest]\npythonpath = .\npython_functions = test_ check_\nmarkers =\n  slow\n  owner(name)\n",
+    )
+    assert settled.run().imported == ["test_cart", "test_other"]
