@@ -49,6 +49,7 @@ class LightPlugin:
         self.known = NOTHING
         self._in_detail = in_detail or any(getattr(config.option, name, None) for name in _SELECTING)
         self._hidden: dict[str, LightModule] = {}
+        self._watched: bool | None = None
 
     @property
     def hidden(self) -> list[str]:
@@ -65,7 +66,7 @@ class LightPlugin:
         path = self.places.relative(str(module_path))
         if path not in self.known.modules or path in self._hidden:
             return None
-        shown = self._in_detail or self._config.get_verbosity() > 0 or bool(watchers(self._config))
+        shown = self._in_detail or self._config.get_verbosity() > 0 or self._is_watched()
         sketch = self.known.sketch(path) if shown else None
         if shown and sketch is None:
             return None
@@ -76,11 +77,19 @@ class LightPlugin:
             self._hidden[path] = module
         return module
 
+    def pytest_plugin_registered(self) -> None:
+        self._watched = None
+
+    def _is_watched(self) -> bool:
+        if self._watched is None:
+            self._watched = bool(watchers(self._config))
+        return self._watched
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Somebody may have begun to look when a part was already collected: a conftest file further down."""
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-        if self._hidden and watchers(self._config):
+        if self._hidden and self._is_watched():
             for path, module in self._hidden.items():
                 sketch = self.known.sketch(path)
                 items += _shown(module, sketch) if sketch is not None else module.real_items().values()
@@ -100,7 +109,7 @@ def watchers(config: pytest.Config) -> list[str]:
     """Names of the plugins that look at tests between collection and run, or at reports."""
     found = []
     for name in _WATCHING:
-        for implementation in getattr(config.hook, name).get_hookimpls():
+        for implementation in getattr(config.pluginmanager.hook, name).get_hookimpls():
             module = getattr(implementation.function, "__module__", "")
             if not module.startswith(_DO_NOT_CARE):
                 found.append(implementation.plugin_name)
