@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from benchmarks.session import Checkout, Run, Tool
-from benchmarks.soundness.judge import CRASHED, FAILING, judge
+from benchmarks.soundness.judge import CRASHED, FAILING, judge, passing
 from benchmarks.soundness.trial import Plan, remember, restore, run_once
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def replay(suite: Suite, plan: Plan, results: Path, *, repository: Path, revisio
             del runs[tool]
         failing = frozenset(name for name, outcome in truth.outcomes.items() if outcome in FAILING)
         failing |= {name for run in runs.values() for name in run.outcomes if name not in truth.outcomes}
-        passing = frozenset(name for name, outcome in truth.outcomes.items() if outcome == "passed")
         line = {
             "suite": suite.spec.name,
             "seed": 0,
@@ -56,7 +55,7 @@ def replay(suite: Suite, plan: Plan, results: Path, *, repository: Path, revisio
             "tests": len(truth.outcomes),
             "changed": len(failing),
             "plain_seconds": round(truth.seconds, 3),
-            "tools": {tool: asdict(judge(failing, passing, run)) for tool, run in runs.items()},
+            "tools": {tool: asdict(judge(failing, passing(truth), run)) for tool, run in runs.items()},
         }
         with results.open("a") as sink:
             sink.write(json.dumps(line) + "\n")

@@ -19,7 +19,9 @@ HEADER = (
     "that fail a test",
     "with a failure not executed",
     "failures not executed",
+    "failures spilled",
     "executed but passed",
+    "told as passed, now skipped or gone",
     "tests executed, mean",
     "same, where testmon misses nothing",
 )
@@ -54,7 +56,9 @@ def row(name: str, tool: str, lines: list[Line]) -> tuple[str, ...]:
         str(sum(line["changed"] > 0 for line in mine)),
         str(sum(count > 0 for count in missed)),
         str(sum(missed)),
+        str(sum(len(line["tools"][tool]["spilled"]) for line in mine)),
         str(sum(hidden)),
+        str(sum(len(line["tools"][tool]["stale"]) for line in mine)),
         executed_share(mine, tool),
         executed_share(fair, tool),
     )
