@@ -63,7 +63,7 @@ class Slot:
                 again = self.run("plain")
                 failing &= changed(self.before, again)
                 judged = {tool: judge(failing, passing(truth, again), run) for tool, run in runs.items()}
-            judged = {tool: self.alone(found) for tool, found in judged.items()}
+            judged = {tool: alone(self.checkout, self.plan, found) for tool, found in judged.items()}
         return {
             "status": "changed" if failing else "same",
             "tests": len(self.before),
@@ -72,13 +72,13 @@ class Slot:
             "tools": {tool: asdict(judgement) for tool, judgement in judged.items()},
         }
 
-    def alone(self, found: Judgement) -> Judgement:
-        """Try plainly what a tool missed, without the tests that it executed."""
-        if not found.missed:
-            return found
-        self.checkout.forget()
-        run = run_once(self.checkout, "plain", found.missed, 3 * self.plan.timeout)
-        return set_apart(found, run)
+
+def alone(checkout: Checkout, plan: Plan, found: Judgement) -> Judgement:
+    """Try plainly what a tool missed, without the tests that it executed."""
+    if not found.missed:
+        return found
+    checkout.forget()
+    return set_apart(found, run_once(checkout, "plain", found.missed, 3 * plan.timeout))
 
 
 def run_once(checkout: Checkout, tool: Tool, arguments: tuple[str, ...], timeout: float | None) -> Run:
