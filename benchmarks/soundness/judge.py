@@ -19,7 +19,8 @@ class Judgement:
     `missed`: fails in truth, was not executed. `hidden`: fails in truth, was executed and passed. `spurious`:
     passes in truth, was executed and failed. `stale`: is skipped, expected to fail or gone in truth, was not
     executed and is told as passed. `spilled`: would be missed, but passes plainly once the tests that the tool
-    executed are left out, so that only what another failure left behind made it fail.
+    executed are left out, so that only what another failure left behind made it fail. `broken`: passes in
+    truth, and the tool's run could not collect it.
     `executed` counts tests; `seconds` is wall time.
     """
 
@@ -31,6 +32,7 @@ class Judgement:
     returncode: int
     stale: tuple[str, ...] = ()
     spilled: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def changed(before: dict[str, str], truth: Run) -> frozenset[str]:
@@ -77,6 +79,7 @@ def judge(failing: frozenset[str], passing: frozenset[str], run: Run) -> Judgeme
         round(run.seconds, 3),
         run.returncode,
         tuple(sorted(told - failing - passing)),
+        broken=tuple(sorted(name for name in passing if aborted(run) or uncollected(name, run))),
     )
 
 

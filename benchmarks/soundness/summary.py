@@ -22,6 +22,7 @@ HEADER = (
     "failures spilled",
     "executed but passed",
     "told as passed, now skipped or gone",
+    "not collected but pass",
     "tests executed, mean",
     "same, where testmon misses nothing",
 )
@@ -48,7 +49,7 @@ def row(name: str, tool: str, lines: list[Line]) -> tuple[str, ...]:
     mine = [line for line in lines if tool in line.get("tools", {})]
     missed = [len(line["tools"][tool]["missed"]) for line in mine]
     hidden = [len(line["tools"][tool]["hidden"]) for line in mine]
-    fair = [line for line in mine if not line["tools"].get("testmon", {}).get("missed")]
+    fair = [line for line in mine if "testmon" in line["tools"] and not line["tools"]["testmon"]["missed"]]
     return (
         name,
         tool,
@@ -59,6 +60,7 @@ def row(name: str, tool: str, lines: list[Line]) -> tuple[str, ...]:
         str(sum(len(line["tools"][tool]["spilled"]) for line in mine)),
         str(sum(hidden)),
         str(sum(len(line["tools"][tool]["stale"]) for line in mine)),
+        str(sum(len(line["tools"][tool].get("broken", ())) for line in mine)),
         executed_share(mine, tool),
         executed_share(fair, tool),
     )

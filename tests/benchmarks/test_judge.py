@@ -94,7 +94,7 @@ def test_the_summary_counts_changes_and_names_each_that_was_missed() -> None:
     text = summary(lines, "3.11")
 
     assert "1 changes made the suite hang" in text
-    assert "| shop | perfcache | 1 | 1 | 1 | 1 | 0 | 0 | 0 | 25.0 % | 25.0 % |" in text
+    assert "| shop | perfcache | 1 | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 25.0 % | 25.0 % |" in text
     assert f"Missed: shop cart.py:3 (return, `return None`): {A}" in text
 
 
@@ -102,3 +102,9 @@ def test_a_run_that_crashed_in_the_middle_misses_nothing_for_it_was_seen_to_fail
     crashed = run({B: "passed"}, executed={B}, returncode=3)
 
     assert judge(frozenset({A}), frozenset({B}), crashed).missed == ()
+
+
+def test_what_passes_in_truth_and_could_not_be_collected_is_broken() -> None:
+    found = judge(frozenset(), PASSED, run({C: "passed"}, executed={C}, errors=("tests/test_a.py",)))
+
+    assert found.broken == (A, B)
