@@ -69,7 +69,7 @@ SPECS: tuple[Spec, ...] = (
         "werkzeug",
         "3.1.9",
         ("src/werkzeug",),
-        requirements=("cffi", "cryptography", "ephemeral-port-reserve", "watchdog"),
+        requirements=("cffi", "cryptography", "ephemeral-port-reserve", "pytest-timeout", "watchdog"),
     ),
     Spec("networkx", "3.6.1", ("networkx",), source_root=".", arguments=("networkx",), conftest_dir="networkx"),
 )
