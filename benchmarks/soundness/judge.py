@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
 FAILING = ("failed", "error")
 INTERRUPTED, CRASHED, USAGE = 2, 3, 4
+REASONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Judgement:
     executed and is told as passed. `spilled`: would be missed, but passes plainly once the tests that the tool
     executed are left out, so that only what another failure left behind made it fail. `broken`: passes in
     truth, and the tool's run could not collect it.
-    `executed` counts tests; `seconds` is wall time.
+    `executed` counts tests, `reasons` those that were executed by the reason that the tool gave, the most frequent
+    ones; `seconds` is wall time.
     """
 
     missed: tuple[str, ...]
@@ -33,6 +36,7 @@ class Judgement:
     stale: tuple[str, ...] = ()
     spilled: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 def changed(before: dict[str, str], truth: Run) -> frozenset[str]:
@@ -80,7 +84,14 @@ def judge(failing: frozenset[str], passing: frozenset[str], run: Run) -> Judgeme
         run.returncode,
         tuple(sorted(told - failing - passing)),
         broken=tuple(sorted(name for name in passing if aborted(run) or uncollected(name, run))),
+        reasons=reasons(run),
     )
+
+
+def reasons(run: Run) -> dict[str, int]:
+    """Executed tests by reason, as far as the tool told it."""
+    found = Counter(run.verdicts[name].reason for name in run.executed if name in run.verdicts)
+    return dict(found.most_common(REASONS))
 
 
 def set_apart(judgement: Judgement, alone: Run) -> Judgement:
