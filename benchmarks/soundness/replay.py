@@ -6,10 +6,12 @@ import json
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from benchmarks.session import Checkout, Run, Tool
 from benchmarks.soundness.judge import CRASHED, FAILING, judge, passing
+from benchmarks.soundness.summary import Line, read_lines
 from benchmarks.soundness.trial import Plan, alone, remember, restore, run_once
 
 if TYPE_CHECKING:
@@ -40,13 +42,16 @@ class History:
 
 
 def replay(suite: Suite, plan: Plan, results: Path, history: History) -> None:
-    """Run the commits in order and append one JSON line for each."""
+    """Run the commits in order and append one JSON line for each; go on after those that are in the results."""
     tree = suite.home / "copies" / "replay"
     checkout = Checkout(suite.spec, tree, suite.python)
-    for path in (tree, checkout.scratch):
-        shutil.rmtree(path, ignore_errors=True)
-    subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(history.repository), str(tree)], check=True)
-    for number, commit in enumerate(history.commits()):
+    commits = history.commits()
+    done = finished(read_lines(results), suite.spec.name, plan, commits)
+    if not done:
+        for path in (tree, checkout.scratch):
+            shutil.rmtree(path, ignore_errors=True)
+        subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(history.repository), str(tree)], check=True)
+    for number, commit in list(enumerate(commits))[done:]:
         git(tree, "checkout", "--quiet", "--force", commit)
         checkout.verify_import()
         truth = kept(checkout, "plain", plan)
@@ -76,6 +81,12 @@ def replay(suite: Suite, plan: Plan, results: Path, history: History) -> None:
             sink.write(json.dumps(line) + "\n")
         executed = {tool: len(run.executed) for tool, run in runs.items()}
         print(f"{commit[:10]} {line['text']}: {len(truth.outcomes)} tests, executed {executed}", flush=True)
+
+
+def finished(lines: list[Line], name: str, plan: Plan, commits: list[str]) -> int:
+    """How many of the commits, from the first on, are in the results of this suite and these tests."""
+    known = {line["path"] for line in lines if (line["suite"], line["tests_run"]) == (name, list(plan.arguments))}
+    return len(list(takewhile(known.__contains__, commits)))
 
 
 def kept(checkout: Checkout, tool: Tool, plan: Plan) -> Run:
