@@ -58,6 +58,19 @@ SPECS: tuple[Spec, ...] = (
         source_root=".",
         arguments=("tests",),
     ),
+    Spec("cachetools", "8.0.1", ("src/cachetools",)),
+    Spec("h11", "0.16.0", ("h11",), source_root=".", arguments=("h11",), conftest_dir="h11/tests"),
+    Spec("itsdangerous", "2.2.0", ("src/itsdangerous",), requirements=("freezegun",)),
+    Spec("markupsafe", "3.0.4", ("src/markupsafe",)),
+    Spec("marshmallow", "4.4.0", ("src/marshmallow",), requirements=("simplejson",)),
+    Spec("python-dotenv", "1.2.4", ("src/dotenv",), requirements=("click", "sh", "ipython")),
+    Spec("tomlkit", "0.15.2", ("tomlkit",), source_root=".", requirements=("PyYAML",), arguments=("tests",)),
+    Spec(
+        "werkzeug",
+        "3.1.9",
+        ("src/werkzeug",),
+        requirements=("cffi", "cryptography", "ephemeral-port-reserve", "pytest-timeout", "watchdog"),
+    ),
     Spec("networkx", "3.6.1", ("networkx",), source_root=".", arguments=("networkx",), conftest_dir="networkx"),
 )
 

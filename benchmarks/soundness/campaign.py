@@ -60,7 +60,7 @@ class Campaign:
                 pass
 
     def mutants(self, checkout: Checkout) -> Iterator[Mutant]:
-        """All mutants of the package (where some test goes) and of data files, in the campaign's order."""
+        """All mutants of the package (where some test or import goes) and of data files, in the campaign's order."""
         calls = record_calls(checkout, self.plan.arguments)
         found = [mutant for path in sources(checkout) for mutant in in_source(path, read(checkout, path))]
         found += [mutant for path in data_files(checkout) for mutant in in_data(path, read(checkout, path), self.seed)]
@@ -124,7 +124,8 @@ def data_files(checkout: Checkout) -> list[str]:
 
 
 def reached(mutant: Mutant, calls: Calls) -> bool:
-    """Whether any test executes the function around a mutant; what is outside functions counts."""
+    """Whether a test or an import executes the function around a mutant; what is outside functions counts."""
     if mutant.function is None or mutant.path.endswith("conftest.py"):
         return True
-    return bool(calls.users.get((mutant.path, mutant.function)))
+    place = (mutant.path, mutant.function)
+    return place in calls.at_import or bool(calls.users.get(place))

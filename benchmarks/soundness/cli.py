@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.corpus import add_common_options, suites, version_of
 from benchmarks.soundness.campaign import Campaign
-from benchmarks.soundness.replay import replay
+from benchmarks.soundness.replay import History, replay
 from benchmarks.soundness.summary import read_lines, summary, unsound
 from benchmarks.soundness.trial import Plan
 from benchmarks.tables import PAGE, put
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     again = commands.add_parser("replay", help="run a repository's commits in order")
     again.add_argument("--repo", type=Path, required=True, help="git repository of the suite's project")
     again.add_argument("--commits", type=int, default=30, help="how many of the newest first-parent commits")
+    again.add_argument("--touching", default="", help="only commits that touch these paths, separated by spaces")
     again.add_argument("--revision", default="HEAD", help="the last commit")
     for command in (run, again):
         command.add_argument("--tests", default="", help="paths, separated by spaces, instead of the whole suite")
@@ -61,15 +62,9 @@ def main(arguments: list[str]) -> int:
         plan = Plan(tuple(options.tests.split()), tools, options.timeout)
         for suite in suites(work, options.python, options.suites):
             if options.command == "replay":
-                repository = options.repo.resolve()
-                replay(
-                    suite,
-                    plan,
-                    results,
-                    repository=repository,
-                    revision=options.revision,
-                    count=options.commits,
-                )
+                paths = tuple(options.touching.split())
+                history = History(options.repo.resolve(), options.revision, options.commits, paths)
+                replay(suite, plan, results, history)
             else:
                 Campaign(suite, plan, options.seed, options.mutants, options.jobs, results).run()
     lines = read_lines(results)

@@ -19,7 +19,10 @@ HEADER = (
     "that fail a test",
     "with a failure not executed",
     "failures not executed",
+    "failures spilled",
     "executed but passed",
+    "told as passed, now skipped or gone",
+    "not collected but pass",
     "tests executed, mean",
     "same, where testmon misses nothing",
 )
@@ -46,7 +49,7 @@ def row(name: str, tool: str, lines: list[Line]) -> tuple[str, ...]:
     mine = [line for line in lines if tool in line.get("tools", {})]
     missed = [len(line["tools"][tool]["missed"]) for line in mine]
     hidden = [len(line["tools"][tool]["hidden"]) for line in mine]
-    fair = [line for line in mine if not line["tools"].get("testmon", {}).get("missed")]
+    fair = [line for line in mine if "testmon" in line["tools"] and not line["tools"]["testmon"]["missed"]]
     return (
         name,
         tool,
@@ -54,7 +57,10 @@ def row(name: str, tool: str, lines: list[Line]) -> tuple[str, ...]:
         str(sum(line["changed"] > 0 for line in mine)),
         str(sum(count > 0 for count in missed)),
         str(sum(missed)),
+        str(sum(len(line["tools"][tool]["spilled"]) for line in mine)),
         str(sum(hidden)),
+        str(sum(len(line["tools"][tool]["stale"]) for line in mine)),
+        str(sum(len(line["tools"][tool].get("broken", ())) for line in mine)),
         executed_share(mine, tool),
         executed_share(fair, tool),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.corpus import Suite, agree
 from benchmarks.edits import edited
 from benchmarks.session import Checkout, Run, Tool, run_pytest
-from benchmarks.soundness.judge import changed, judge
+from benchmarks.soundness.judge import Judgement, changed, judge, passing, set_apart
 
 if TYPE_CHECKING:
     from benchmarks.soundness.mutants import Mutant
@@ -36,7 +36,7 @@ class Slot:
 
     checkout: Checkout
     plan: Plan
-    passed: frozenset[str]
+    before: dict[str, str]
 
     def run(self, tool: Tool, timeout: float | None = None) -> Run:
         """Run the suite by one tool from its remembered state."""
@@ -47,29 +47,38 @@ class Slot:
     def try_mutant(self, mutant: Mutant) -> dict[str, Any]:
         """Truth and each tool's judgement for one mutant, as JSON data.
 
-        What a tool missed or hid is tried plainly once more: who passes then is flaky, and not counted.
+        What a tool missed, hid or told wrongly is tried plainly once more: who has another outcome then is flaky.
         """
         path = self.checkout.tree / mutant.path
         with edited(path, mutant.apply(path.read_bytes())):
             truth = self.run("plain")
             if truth.timed_out:
                 return {"status": "timeout"}
-            failing = changed(self.passed, truth)
-            passing = frozenset(name for name in self.passed if truth.outcomes.get(name) == "passed")
+            failing = changed(self.before, truth)
             runs = {tool: self.run(tool, 3 * self.plan.timeout) for tool in self.plan.tools}
             if any(run.timed_out for run in runs.values()):
                 return {"status": "timeout"}
-            judged = {tool: judge(failing, passing, run) for tool, run in runs.items()}
-            if any(judgement.missed or judgement.hidden for judgement in judged.values()):
-                failing &= changed(self.passed, self.run("plain"))
-                judged = {tool: judge(failing, passing, run) for tool, run in runs.items()}
+            judged = {tool: judge(failing, passing(truth), run) for tool, run in runs.items()}
+            if any(found.missed or found.hidden or found.stale for found in judged.values()):
+                again = self.run("plain")
+                failing &= changed(self.before, again)
+                judged = {tool: judge(failing, passing(truth, again), run) for tool, run in runs.items()}
+            judged = {tool: alone(self.checkout, self.plan, found) for tool, found in judged.items()}
         return {
             "status": "changed" if failing else "same",
-            "tests": len(self.passed),
+            "tests": len(self.before),
             "changed": len(failing),
             "plain_seconds": round(truth.seconds, 3),
             "tools": {tool: asdict(judgement) for tool, judgement in judged.items()},
         }
+
+
+def alone(checkout: Checkout, plan: Plan, found: Judgement) -> Judgement:
+    """Try plainly what a tool missed, without the tests that it executed."""
+    if not found.missed:
+        return found
+    checkout.forget()
+    return set_apart(found, run_once(checkout, "plain", found.missed, 3 * plan.timeout))
 
 
 def run_once(checkout: Checkout, tool: Tool, arguments: tuple[str, ...], timeout: float | None) -> Run:
@@ -115,4 +124,4 @@ def warm(suite: Suite, number: int, plan: Plan) -> Slot:
         else:
             print(f"{suite.spec.name}: {tool} is left out, it ends with {recorded.returncode}", flush=True)
     limit = max(plan.timeout, 10 * baseline.seconds)
-    return Slot(checkout, Plan(plan.arguments, tuple(warmed), limit), baseline.passed)
+    return Slot(checkout, Plan(plan.arguments, tuple(warmed), limit), baseline.outcomes)

@@ -16,6 +16,7 @@ from pytest_perfcache.facts.stats import Signature
 from pytest_perfcache.model import Kind
 from pytest_perfcache.trace.handover import Handover, Loaded, Seen
 from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.looking import file_of
 from pytest_perfcache.trace.modules import Modules, all_imports
 from pytest_perfcache.trace.recorder import Recorder
 from pytest_perfcache.trace.unit import Touched, Unit, mask_of, numbers_in, whole
@@ -113,8 +114,8 @@ class Exchange:
     def _look_at_unseen(self) -> Iterator[Path]:
         """Files of modules that were loaded out of sight, such as the main script: each is an input as a whole."""
         for name, module in sys.modules.copy().items():
-            file = getattr(module, "__file__", None)
-            if (name in self._known and name != "__main__") or not isinstance(file, str):
+            file = file_of(module)
+            if (name in self._known and name != "__main__") or file is None:
                 continue
             path = self._places.relative(file)
             if self._places.is_library(file) or _is_installed_script(file) or path in self._modules.by_path:

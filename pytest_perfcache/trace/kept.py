@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +26,7 @@ from typing import Any, Final, TypeAlias
 
 from pytest_perfcache.facts.world import VOLATILE_VARIABLES
 from pytest_perfcache.trace.codes import Codes
+from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import Stateful
 from pytest_perfcache.trace.unit import Unit, mask_of
 
@@ -157,7 +157,7 @@ class Kept:
                 keeper.versions.setdefault(name, _version(_find(frame.f_globals, name)))
         for holder in code.co_varnames[:1] if keeper.is_property else keeper.holders:
             value = frame.f_locals.get(holder)
-            if holder in code.co_freevars and isinstance(value, _PLACEHOLDERS):
+            if holder in code.co_freevars and issubclass(type(value), _PLACEHOLDERS):
                 self._compare(keeper, holder, value, unit)
             else:
                 self._meet(keeper, value, unit)
@@ -238,23 +238,8 @@ def _find(namespace: Mapping[str, object], dotted: str) -> object:
     first, *rest = dotted.split(".")
     value = namespace.get(first)
     for name in rest:
-        value = _attributes(value).get(name)
+        value = attributes(value).get(name)
     return value
-
-
-def _attributes(value: object) -> Mapping[str, object]:
-    """What ``vars()`` would give, or nothing."""
-    if isinstance(value, type) and issubclass(type(value), type):
-        members: Mapping[str, object] = type.__getattribute__(value, "__dict__")
-        return members
-    if issubclass(type(value), threading.local):
-        found: dict[str, object] = vars(value)
-        return found
-    try:
-        found = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return {}
-    return found if type(found) is dict else {}
 
 
 def _version(value: object) -> _Version:
@@ -278,7 +263,7 @@ def _contents(value: object) -> list[object]:
     if issubclass(kind, _FIXED):
         return []
     if value is os.environ:
-        raw = _attributes(value).get("_data")
+        raw = attributes(value).get("_data")
         items = sorted(raw.items()) if isinstance(raw, dict) else []
         return [text for name, text in items if os.fsdecode(name) not in VOLATILE_VARIABLES]
     if issubclass(kind, dict):
@@ -288,7 +273,7 @@ def _contents(value: object) -> list[object]:
             return list(islice(container.__iter__(value), _LOOKED_AT))  # type: ignore[arg-type]
     if type(value) is ContextVar:
         return [value.get(None)]
-    return list(islice(_attributes(value).values(), _LOOKED_AT))
+    return list(islice(attributes(value).values(), _LOOKED_AT))
 
 
 def _same(one: _Version, other: _Version) -> bool:
@@ -315,7 +300,7 @@ def watch_functools(noted: Callable[[FunctionType, object], None]) -> Callable[[
 
     def traced_init(self: Any, func: Any) -> None:
         init(self, func)
-        if isinstance(func, FunctionType):
+        if type(func) is FunctionType:
             noted(func, self)
 
     functools.lru_cache = traced_lru_cache

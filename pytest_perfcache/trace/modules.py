@@ -14,6 +14,7 @@ from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import Signature
 from pytest_perfcache.model import Fingerprint
 from pytest_perfcache.trace.codes import Codes, ImportSpec, import_statements, nested
+from pytest_perfcache.trace.looking import attributes, file_of, folders_of
 from pytest_perfcache.trace.unit import Touched, Unit, numbers_in, whole
 
 
@@ -109,8 +110,8 @@ class Modules:
         return None if module is None else self.path_of_module(module)
 
     def path_of_module(self, module: ModuleType) -> str | None:
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
+        file = file_of(module)
+        if file is None:
             return None
         if file not in self._paths:
             self._paths[file] = self._project_path(file)
@@ -171,15 +172,15 @@ class Modules:
         """Whether this is a submodule of a project's package that was not there; an attribute is there."""
         parent, _, name = target.rpartition(".")
         package = sys.modules.get(parent)
-        return (
-            package is not None and target not in sys.modules and name not in vars(package) and self._belongs(package)
-        )
+        if package is None or target in sys.modules or name in attributes(package):
+            return False
+        return self._belongs(package)
 
     def _belongs(self, package: ModuleType) -> bool:
         """Whether a package is the project's, or has a part in it."""
-        if getattr(package, "__file__", None) is not None:
+        if file_of(package) is not None:
             return self.path_of_module(package) is not None
-        return any(self.places.is_project(f"{path}/__init__.py") for path in getattr(package, "__path__", ()))
+        return any(self.places.is_project(f"{path}/__init__.py") for path in folders_of(package))
 
     def directly(self, path: str) -> frozenset[str]:
         """The module itself and what it imports, as project paths."""
@@ -272,7 +273,7 @@ def _parents(name: str) -> Iterator[str]:
 
 def _loaded_name(file: str) -> str:
     for name, module in sys.modules.copy().items():
-        if getattr(module, "__file__", None) == file:
+        if file_of(module) == file:
             return name
     return Path(file).stem
 

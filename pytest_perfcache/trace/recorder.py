@@ -7,14 +7,16 @@ from _thread import get_ident
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType
+from typing import Final
 
 from pytest_perfcache.trace.calls import CallTracer
 from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.kept import Kept
+from pytest_perfcache.trace.looking import attributes, is_a
 from pytest_perfcache.trace.modules import Modules
 from pytest_perfcache.trace.unit import Unit, mask_of
 
-_WRAPPERS = (staticmethod, classmethod)
+_CHANGEABLE: Final = (dict, list, set)
 
 
 class Recorder:
@@ -105,7 +107,7 @@ class Recorder:
         number = self.calls.watch(function)
         if number is None:
             return
-        if isinstance(around, functools.cached_property):
+        if is_a(around, functools.cached_property):
             self.kept.add_property(number)
         else:
             self.kept.add_cache(number, around)
@@ -113,15 +115,15 @@ class Recorder:
     def loaded(self, namespace: Mapping[str, object]) -> None:
         """A module was imported: watch its functions that have changeable default values."""
         for value in list(namespace.values()):
-            members = list(vars(value).values()) if isinstance(value, type) else [value]
+            members = list(attributes(value).values()) if is_a(value, type) else [value]
             for member in members:
-                function = getattr(member, "__func__", member) if isinstance(member, _WRAPPERS) else member
+                function = member.__func__ if is_a(member, staticmethod) or is_a(member, classmethod) else member
                 if type(function) is FunctionType:
                     self._watch_defaults(function)
 
     def _watch_defaults(self, function: FunctionType) -> None:
         values = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-        changeable = [value for value in values if isinstance(value, dict | list | set)]
+        changeable = [value for value in values if issubclass(type(value), _CHANGEABLE)]
         if changeable:
             number = self.calls.watch(function)
             if number is not None:
