@@ -171,3 +171,37 @@ def test_runs_with_other_temporary_directories_meet_where_they_are_told_to(
     assert len(spans) == 2
     assert most_at_once(spans) == 1
     assert re.fullmatch(r"(\w+\.(turn|0) ?)+", " ".join(sorted(os.listdir(tmp_path / "locks"))))
+
+
+FOUR_CORES = """
+import pytest_perfcache.run.worker_count as counting
+from pytest_perfcache.schedule.workers import Costs, Machine
+
+counting.read_machine = lambda: Machine(cores=4.0)
+counting.read_costs = lambda store: Costs(start_up=0.01, collect=0.01, serial_collect=0.01, computing=1.0)
+"""
+"""Tests do not depend on what this host has, nor on what else it does."""
+
+
+@pytest.mark.parametrize(("first", "left"), [("-nauto", 0), ("-n2", 2)])
+def test_a_run_that_chooses_its_workers_leaves_the_cores_alone_that_another_run_has_taken(
+    projects: tuple[Project, Project], first: str, left: int
+) -> None:
+    for project in projects:
+        waits = 'import os, pathlib\ndef wait():\n    while not (pathlib.Path(os.environ["TMPDIR"]) / "go").exists():\n'
+        project.write(four_cores=FOUR_CORES, waiting=waits + "        import time; time.sleep(0.01)\n")
+        project.write(test_a=stamping(*"abcdefgh", seconds=0.1))
+    for running in [project.start(TZ="A") for project in projects]:
+        running.wait()
+    projects[0].write(conftest="from waiting import wait\ndef pytest_sessionfinish():\n    wait()\n")
+    chooser = "-pfour_cores"
+    holder = projects[0].start(first, chooser, TZ="B")
+    wait_until(lambda: "start" in holder.stamps.read_text())
+    beside = projects[1].run("-nauto", chooser, TZ="B")
+    (projects[0].path.parent / "go").touch()
+    held = holder.wait()
+    alone = projects[1].run("-nauto", chooser, TZ="C")
+
+    assert (held.code, beside.code, alone.code) == (0, 0, 0), held.output + beside.output
+    assert held.workers == (4 if first == "-nauto" else int(first[2:]))
+    assert (beside.workers, alone.workers) == (left, 4)
