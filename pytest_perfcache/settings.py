@@ -223,6 +223,15 @@ OPTIONS: Final = (
         "WHICH",
     ),
     Option(
+        "locks",
+        "--perfcache-locks",
+        "Where runs on this host lock what their tests claim; for runs of several users, or with several "
+        "temporary directories.",
+        None,
+        str,
+        "DIR",
+    ),
+    Option(
         "shard",
         "--perfcache-shard",
         "Run part I of N of the tests, spread by expected duration.",
@@ -299,6 +308,8 @@ class Settings:
     resources: Mapping[str, int]
     """Capacities by name."""
     parallel: str
+    locks: Path | None
+    """None: below the temporary directory, for each user."""
     shard: Shard | None
     replay: str | None
     verify: float
@@ -319,6 +330,7 @@ class Settings:
         """Join the sources; :class:`SettingsError` names the option, the value and what it takes."""
         found = {option.name: _value(option, command_line, environ, ini) for option in OPTIONS}
         found["dir"] = root / found["dir"]
+        found["locks"] = None if found["locks"] is None else root / found["locks"]
         return cls(**found)
 
 

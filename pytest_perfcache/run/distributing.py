@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -37,7 +37,10 @@ def distribute(config: pytest.Config, knowledge: Knowledge) -> AccountPlugin:
     return account
 
 
-def take_part(config: pytest.Config, worker_input: Mapping[str, Any]) -> None:
-    """In a worker: follow the controller's scheduler, where there is one."""
-    if LINK in worker_input:
-        config.pluginmanager.register(WorkerSide(config), "perfcache-scheduling")
+def take_part(config: pytest.Config, worker_input: Mapping[str, Any]) -> Callable[[], bool]:
+    """In a worker: follow the controller's scheduler, where there is one. Returns whether it wants no more tests."""
+    if LINK not in worker_input:
+        return lambda: False
+    side = WorkerSide(config)
+    config.pluginmanager.register(side, "perfcache-scheduling")
+    return lambda: side.stopped

@@ -25,6 +25,7 @@ from pytest_perfcache.run.describing import Knowledge
 from pytest_perfcache.run.gathering import record
 from pytest_perfcache.run.distributing import distribute, take_part
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
+from pytest_perfcache.run.locking import WaitsPlugin, keep_apart
 from pytest_perfcache.run.memory import Memory, open_store
 from pytest_perfcache.run.outlook import look_ahead, open_memory
 from pytest_perfcache.run.recording import RecordingPlugin, Run
@@ -90,13 +91,14 @@ def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> No
     register(light, "perfcache-light")
     deciding = WorkerDecidingPlugin(worker_input.get(PLAN, ()), light, tells=bool(packed and packed["sketches"] is not None))
     register(deciding, "perfcache-deciding")
-    take_part(config, worker_input)
+    stopped = take_part(config, worker_input)
     meter = CostMeter(worker=True)
     register(meter, "perfcache-costs")
     tracing = config.stash.get(TRACING, None)
     if tracing is not None:
         harvest = record(config, tracing)
         register(WorkerPlugin(config, deciding, harvest, meter), "perfcache-worker")
+    keep_apart(config, give_up=stopped)
 
 
 def _configure_controller(config: pytest.Config) -> None:
@@ -119,6 +121,7 @@ def _configure_distribution(config: pytest.Config) -> None:
     config.pluginmanager.register(controller, "perfcache-controller")
     if memory.settings.shard is not None:
         _shard(config, memory.settings.shard, memory, telling)
+    config.pluginmanager.register(WaitsPlugin(telling), "perfcache-waits")
 
     def save() -> None:
         memory.save(controller.fresh, controller.collections, results.verdicts, collecting(config))
@@ -164,6 +167,7 @@ def _configure_serial(config: pytest.Config) -> None:
             learn_setups(memory.store, [meter.setups])
 
         register(SavingPlugin(memory, save), "perfcache-saving")
+    keep_apart(config, telling)
 
 
 def _tell(config: pytest.Config, memory: Memory, results: ResultsPlugin) -> TellingPlugin:

@@ -9,12 +9,13 @@ from typing import Any, Final
 import pytest
 
 from pytest_perfcache.run.config import TRACING, settings_of
+from pytest_perfcache.run.cores import share_cores
 from pytest_perfcache.run.costs import read_costs
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.outlook import expect, look_ahead, store_of
 from pytest_perfcache.schedule.bounds import load_of
 from pytest_perfcache.schedule.machine import read_machine
-from pytest_perfcache.schedule.workers import plan_workers
+from pytest_perfcache.schedule.workers import WorkerPlan, plan_workers
 
 CHOICE: Final = pytest.StashKey[str]()
 """What was decided about the workers, in words; not there where nothing was."""
@@ -55,18 +56,27 @@ def _may_choose(config: pytest.Config) -> bool:
 def _best(config: pytest.Config) -> int:
     expected = expect(config, look_ahead(config, _environ(config)))
     load = load_of(expected.jobs, settings_of(config).resources)
-    plan = plan_workers(load, len(expected.jobs), read_machine(), read_costs(store_of(config)))
+    costs = read_costs(store_of(config))
+    plan = share_cores(
+        config,
+        read_machine(),
+        costs.computing,
+        lambda machine: plan_workers(load, len(expected.jobs), machine, costs),
+    )
     config.stash[CHOICE] = f"{_count(plan.workers)}: {plan.reason}"
     return plan.workers
 
 
 def _at_most(config: pytest.Config, asked: int) -> int:
     expected = expect(config, look_ahead(config, _environ(config)))
-    if not expected.sure and expected.jobs:
-        return asked
-    count = min(asked, len(expected.jobs) if expected.sure else 1)
+    count = asked
+    if expected.sure or not expected.jobs:
+        count = min(asked, len(expected.jobs) if expected.sure else 1)
     if count < asked:
         config.stash[CHOICE] = f"{_count(count)} of {asked}: {_what(len(expected.jobs))}"
+    if count:
+        named = WorkerPlan(count, 0.0, 0.0, "the number asked for")
+        share_cores(config, read_machine(), read_costs(store_of(config)).computing, lambda _: named)
     return count
 
 

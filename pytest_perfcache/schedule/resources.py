@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from pytest_perfcache.schedule.jobs import Job
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_perfcache.schedule.jobs import Claim, Job
+    from pytest_perfcache.schedule.jobs import Claim
 
 DEFAULT_CAPACITY: Final = 1
 
@@ -31,6 +33,10 @@ class Use:
         if self.whole or other.whole or self.reads != other.reads:
             return False
         return self.reads or self.amount + other.amount <= capacity
+
+    def covers(self, other: Use) -> bool:
+        """Whether who uses the resource like this may use it like the other, too."""
+        return self.whole or (not other.whole and self.reads >= other.reads and self.amount >= other.amount)
 
 
 @dataclass(slots=True)
@@ -136,6 +142,11 @@ class Ledger:
             self._queued[worker] = len(holding.queued)
         else:
             self._queued.pop(worker, None)
+
+
+def uses_of(claims: Iterable[Claim], alive: Iterable[Claim] = ()) -> dict[str, Use]:
+    """How a process uses each resource that runs a test of these claims while these fixtures live."""
+    return _uses([Job("", 0.0, claims=tuple(claims))], alive)
 
 
 def _uses(queued: Iterable[Job], alive: Iterable[Claim]) -> dict[str, Use]:

@@ -15,6 +15,9 @@ WORTH: Final = 0.97
 NEAR: Final = 1.03
 """A smaller number of workers within this factor of the best is preferred."""
 
+LEAST_COMPUTING: Final = 0.05
+"""The share of a core that a worker takes at least."""
+
 SPARE_MEMORY: Final = 0.2
 """The share of free memory that workers leave alone."""
 
@@ -81,7 +84,7 @@ def plan_workers(
 
 def _limit(tests: int, machine: Machine, costs: Costs, most: int | None) -> tuple[int, str]:
     limits = [(tests, "one test each")]
-    useful = machine.free_cores / max(costs.computing, 0.05)
+    useful = machine.free_cores / max(costs.computing, LEAST_COMPUTING)
     limits.append((max(1, math.ceil(useful)), "the free cores are used"))
     if machine.free_memory is not None:
         fitting = int(machine.free_memory * (1 - SPARE_MEMORY)) // max(costs.memory, 1)
@@ -95,6 +98,6 @@ def _seconds(load: Load, tests: int, workers: int, machine: Machine, costs: Cost
     """Expected seconds of a run with so many workers, from their start."""
     crowding = max(1.0, workers / machine.free_cores)
     start = (costs.start_up + costs.collect) * crowding
-    cores = machine.free_cores / max(costs.computing, 0.05)
+    cores = machine.free_cores / max(costs.computing, LEAST_COMPUTING)
     parallel = min(float(workers), max(1.0, cores))
     return start + load.makespan(parallel) + costs.overhead * tests / parallel

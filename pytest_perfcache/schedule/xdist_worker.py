@@ -42,6 +42,11 @@ class WorkerSide:
         self._stopped = False
         self._link.setcallback(self._receive)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the controller wants no test to begin any more."""
+        return self._stopped
+
     def _receive(self, message: object) -> None:
         """Called in execnet's receiver thread, before what the controller sent later."""
         if message == STOP:

@@ -2,117 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.schedule.projects import ROOT, STAMPED, Span, most_at_once
+from tests.run.projects import Project, numbered, stamping
+from tests.schedule.projects import most_at_once
 
 USAGE_ERROR = 4
-
-
-class Project:
-    """A directory of tests that write down when they start and end."""
-
-    def __init__(self, path: Path) -> None:
-        path.mkdir(exist_ok=True)
-        self.path = path
-        self.write(stamped=STAMPED)
-        self.ini("")
-
-    def ini(self, lines: str) -> None:
-        (self.path / "pytest.ini").write_text(f"[pytest]\npythonpath = .\n{lines}\n")
-
-    def write(self, **modules: str) -> None:
-        for name, text in modules.items():
-            head = "" if name == "stamped" else "import pytest\nfrom stamped import stamped\n"
-            (self.path / f"{name}.py").write_text(head + text)
-
-    def run(self, *args: str, **environ: str) -> Run:
-        stamps, report = self.path.with_suffix(".stamps"), self.path.with_suffix(".json")
-        stamps.write_text("")
-        report.unlink(missing_ok=True)
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        command = [sys.executable, "-m", "pytest", "-v", "-p", "xdist.plugin", "-p", "pytest_perfcache.plugin"]
-        done = subprocess.run(
-            [*command, "-p", "no:cacheprovider", f"--perfcache-report=json:{report}", *args],
-            cwd=self.path,
-            env={
-                **kept,
-                "PYTHONPATH": str(ROOT),
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "STAMPS": str(stamps),
-                **environ,
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        document = json.loads(report.read_text()) if report.exists() else {}
-        return Run(done.returncode, done.stdout + done.stderr, document, stamps.read_text())
-
-
-class Run:
-    """How one session ended."""
-
-    def __init__(self, code: int, output: str, document: dict[str, Any], stamps: str) -> None:
-        self.code = code
-        self.output = output
-        self.document = document
-        self.spans = spans_of(stamps)
-        self.order = [line.split()[1] for line in stamps.splitlines() if line.startswith("start")]
-
-    @property
-    def workers(self) -> int:
-        """How many were started."""
-        _, found, rest = self.output.partition("created: ")
-        return int(rest.partition("/")[0]) if found else 0
-
-    @property
-    def tests(self) -> dict[str, tuple[str, str, str]]:
-        """Verdict, reason and outcome by node id."""
-        tests = self.document["tests"]
-        return {nodeid: (test["verdict"], test["reason"], test["outcome"]) for nodeid, test in tests.items()}
-
-    @property
-    def ran(self) -> list[str]:
-        return sorted(nodeid for nodeid, test in self.tests.items() if test[0] == "run")
-
-
-def spans_of(stamps: str) -> list[Span]:
-    starts: dict[str, float] = {}
-    spans = []
-    for line in stamps.splitlines():
-        kind, name, moment, pid = line.split()
-        if kind == "start":
-            starts[name] = float(moment)
-        else:
-            spans.append(Span(name, starts[name], float(moment), int(pid)))
-    return spans
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "project")
-
-
-def stamping(*names: str, seconds: float = 0.01, mark: str = "") -> str:
-    """A module with one test a name."""
-    return "".join(
-        f"{mark}\ndef test_{name}():\n    with stamped({name!r}, {seconds}):\n        pass\n" for name in names
-    )
-
-
-def numbered(count: int, seconds: float = 0.01) -> str:
-    """A module with one parametrized test."""
-    body = f"    with stamped(n, {seconds}):\n        pass\n"
-    return f'@pytest.mark.parametrize("n", range({count}))\ndef test_n(n):\n{body}'
 
 
 # The same results, wherever the tests run.

@@ -16,8 +16,9 @@ from pytest_perfcache.schedule.bounds import load_of
 from pytest_perfcache.schedule.efficiency import TestSpan, Wait, WorkerSpan, account, critical_path
 from pytest_perfcache.schedule.estimates import Estimates, Speed, learn, speed_of
 from pytest_perfcache.schedule.jobs import SESSION, Claim, Job, Setup
-from pytest_perfcache.schedule.locks import FileLocks, LockTimeoutError, close_all, take_slots
+from pytest_perfcache.schedule.locks import FileLocks, Held, LockError, default_directory, release, take_slots
 from pytest_perfcache.schedule.machine import read_free_memory, read_machine, read_quota
+from pytest_perfcache.schedule.resources import uses_of
 from pytest_perfcache.schedule.shards import place_of_new, plan_shards
 from pytest_perfcache.schedule.workers import Costs, Machine, plan_workers
 
@@ -246,52 +247,88 @@ def test_without_resources_the_critical_path_is_the_longest_test() -> None:
 WHOLE, READ, ONE, TWO = Claim("r"), Claim("r", shared=True), Claim("r", amount=1), Claim("r", amount=2)
 
 
+def freed(held: Held | None) -> bool:
+    """Whether something was held, which is let go here."""
+    release(file for files in (held or {}).values() for file in files)
+    return held is not None
+
+
 @pytest.mark.parametrize("pair", [*combinations([WHOLE, READ, ONE, TWO], 2), (READ, READ), (ONE, ONE)])
 def test_locks_agree_as_claims_do(tmp_path: Path, pair: tuple[Claim, Claim]) -> None:
     locks = FileLocks(tmp_path, {"r": 2})
-    first = locks.try_all(pair[:1])
-    assert first is not None
-    second = locks.try_all(pair[1:])
+    first = locks.try_take(uses_of(pair[:1]))
+    second = locks.try_take(uses_of(pair[1:]))
     assert (second is not None) is (pair in [(READ, READ), (ONE, ONE)])
-    close_all(first)
-    close_all(second or [])
-    again = locks.try_all(pair)
-    assert again is not None
-    close_all(again)
+    assert freed(first)
+    freed(second)
+    assert freed(locks.try_take(uses_of(pair)))
+
+
+@pytest.mark.parametrize("smaller", [READ, ONE])
+def test_a_lock_shrinks_to_a_smaller_use_without_being_let_go(tmp_path: Path, smaller: Claim) -> None:
+    locks = FileLocks(tmp_path, {"r": 2})
+    held = locks.try_take(uses_of([WHOLE]))
+    assert held is not None
+    held["r"] = locks.shrink(held["r"], uses_of([smaller])["r"])
+    assert locks.try_take(uses_of([WHOLE])) is None
+    assert freed(locks.try_take(uses_of([smaller])))
+    assert freed(held)
 
 
 def test_a_refused_lock_leaves_nothing_locked(tmp_path: Path) -> None:
     locks = FileLocks(tmp_path)
-    held = locks.try_all([Claim("b")])
-    assert held is not None
-    assert locks.try_all([Claim("a"), Claim("b")]) is None
-    free = locks.try_all([Claim("a")])
-    assert free is not None
-    close_all([*held, *free])
+    held = locks.try_take(uses_of([Claim("b")]))
+    assert locks.try_take(uses_of([Claim("a"), Claim("b")])) is None
+    assert freed(locks.try_take(uses_of([Claim("a")])))
+    assert freed(held)
 
 
-def test_a_lock_that_never_comes_free_times_out(tmp_path: Path) -> None:
+def test_who_waits_gives_up_when_told_to(tmp_path: Path) -> None:
     locks = FileLocks(tmp_path)
-    now = [0.0]
+    pauses: list[float] = []
+    held = locks.try_take(uses_of([Claim("db")]))
+    assert locks.take(uses_of([Claim("db")]), give_up=lambda: len(pauses) == 9, sleep=pauses.append) is None
+    assert pauses == sorted(pauses)
+    assert freed(held)
+    assert freed(locks.try_take(uses_of([Claim("db")])))
 
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
 
-    with (
-        locks.held([Claim("db")]),
-        pytest.raises(LockTimeoutError, match="db"),
-        locks.held([Claim("db")], timeout=5.0, clock=lambda: now[0], sleep=sleep),
-    ):
-        raise AssertionError("both hold the resource")
-    assert now[0] >= 5.0
+def test_readers_that_come_later_do_not_pass_a_writer_that_waits(tmp_path: Path) -> None:
+    locks = FileLocks(tmp_path)
+    reading = [locks.try_take(uses_of([READ]))]
+
+    def meanwhile(_: float) -> None:
+        reading.append(locks.try_take(uses_of([READ])))
+        freed(reading[0])
+
+    written = locks.take(uses_of([WHOLE]), give_up=lambda: len(reading) > 5, sleep=meanwhile)
+    assert freed(written)
+    assert reading[1:] == [None]
+
+
+def test_a_lock_is_free_again_though_a_forked_child_lives_on(tmp_path: Path) -> None:
+    locks = FileLocks(tmp_path)
+    held = locks.try_take(uses_of([WHOLE]))
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(theirs)
+        os.read(ours, 1)
+        os._exit(0)
+    freed(held)
+    again = locks.try_take(uses_of([WHOLE]))
+    os.close(theirs)
+    os.waitpid(child, 0)
+    os.close(ours)
+    assert freed(again)
 
 
 def test_the_kernel_releases_the_locks_of_a_killed_process(tmp_path: Path) -> None:
     code = (
         "import os, sys, pathlib\n"
         "from pytest_perfcache.schedule.locks import FileLocks\n"
-        "from pytest_perfcache.schedule.jobs import Claim\n"
-        "assert FileLocks(pathlib.Path(sys.argv[1])).try_all([Claim('db')])\n"
+        "from pytest_perfcache.schedule.resources import Use\n"
+        "assert FileLocks(pathlib.Path(sys.argv[1])).try_take({'db': Use(whole=True)})\n"
         "print('held', flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -301,19 +338,26 @@ def test_the_kernel_releases_the_locks_of_a_killed_process(tmp_path: Path) -> No
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        assert locks.try_all([Claim("db")]) is None
+        assert locks.try_take(uses_of([Claim("db")])) is None
         other.kill()
         other.wait()
-    files = locks.try_all([Claim("db")])
-    assert files is not None
-    close_all(files)
+    assert freed(locks.try_take(uses_of([Claim("db")])))
+
+
+def test_a_directory_of_somebody_else_is_no_place_for_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert default_directory() == default_directory()
+    default_directory().rename(tmp_path / "other")
+    (tmp_path / f"pytest-perfcache-{os.getuid()}").symlink_to(tmp_path / "other")
+    with pytest.raises(LockError):
+        default_directory()
 
 
 def test_two_runs_share_the_slots_of_a_host(tmp_path: Path) -> None:
     first = take_slots(tmp_path, 4, 3)
     second = take_slots(tmp_path, 4, 3)
     assert (len(first), len(second)) == (3, 1)
-    close_all(first)
+    release(first)
     third = take_slots(tmp_path, 4, 9)
     assert len(third) == 3
-    close_all([*second, *third])
+    release([*second, *third])

@@ -84,7 +84,7 @@ def test_free(i):
 
 def test_a_resource_of_a_module_fixture_is_held_until_the_fixture_is_torn_down(project: Project) -> None:
     body = """
-from pytest_perfcache.schedule.meta import claims
+from pytest_perfcache import claims
 
 @pytest.fixture(scope="module")
 @claims("server")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SUITE = """
 import pytest
-from pytest_perfcache.schedule.meta import claims
+from pytest_perfcache import claims
 
 pytestmark = pytest.mark.parallel_safe
 
