@@ -70,9 +70,10 @@ class Timer:
             yield from self.states("perfcache", "recording", lambda: self.run("perfcache"))
 
     def states(self, tool: str, first: str, run: Callable[[], Sample]) -> Iterator[tuple[str, Sample]]:
-        """First run, unchanged, one body edited, one constant edited, and back."""
+        """First run, unchanged twice, one body edited, one constant edited, and back."""
         self.checkout.forget()
         yield f"{tool}: {first}", run()
+        yield f"{tool}: second run, unchanged", run()
         yield f"{tool}: unchanged", run()
         path = self.checkout.tree / self.target.path
         source = path.read_bytes().decode()
