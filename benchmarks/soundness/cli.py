@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--mutants", type=int, default=250, help="per suite")
     run.add_argument("--jobs", type=int, default=2, help="mutants tried at a time, each in its own copy")
     run.add_argument("--seed", type=int, default=1)
+    run.add_argument("--truths", type=Path, help="results of an earlier campaign: take over plain runs and testmon's")
     again = commands.add_parser("replay", help="run a repository's commits in order")
     again.add_argument("--repo", type=Path, required=True, help="git repository of the suite's project")
     again.add_argument("--commits", type=int, default=30, help="how many of the newest first-parent commits")
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> int:
             history = History(options.repo.resolve(), options.revision, options.commits, paths)
             replay(suite, plan, results, history)
         else:
-            Campaign(suite, plan, options.seed, options.mutants, options.jobs, results).run()
+            Campaign(suite, plan, options.seed, options.mutants, options.jobs, results, options.truths).run()
     return int(unsound(read_lines(results)))
 
 
