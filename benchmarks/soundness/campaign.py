@@ -8,10 +8,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from benchmarks.soundness.mutants import Mutant, in_data, in_source, sequence
-from benchmarks.soundness.summary import read_lines
+from benchmarks.soundness.summary import Line, read_lines
 from benchmarks.soundness.trial import Plan, Slot, warm
 from benchmarks.truth import Calls, record_calls
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from benchmarks.corpus import Suite
     from benchmarks.session import Checkout
 
+Key: TypeAlias = tuple[int, str, int, str, str]
 NO_DATA = (".py", ".pyc", ".pyi", ".typed", ".so", ".md", ".rst", ".c", ".sh")
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """`count` mutants of one suite, in the order that `seed` gives, appended to `results` as JSON lines."""
+    """`count` mutants of one suite, in the order that `seed` gives, appended to `results` as JSON lines.
+
+    `truths` are results of an earlier campaign, whose plain runs and other tools' judgements are taken over.
+    """
 
     suite: Suite
     plan: Plan
@@ -35,16 +39,13 @@ class Campaign:
     count: int
     jobs: int
     results: Path
+    truths: Path | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
         """Try what is not in the results yet, with `jobs` slots."""
         name = self.suite.spec.name
-        done = {
-            line["number"]
-            for line in read_lines(self.results)
-            if (line["suite"], line["seed"], line["tests_run"]) == (name, self.seed, list(self.plan.arguments))
-        }
+        done = {line["number"] for line in self.mine(self.results)}
         wanted = [number for number in range(self.count) if number not in done]
         if not wanted:
             return
@@ -56,8 +57,14 @@ class Campaign:
                 slots.put(slot)
             mutants = list(islice(self.mutants(warmed[0].checkout), self.count))
             chosen = [(number, mutants[number]) for number in wanted if number < len(mutants)]
-            for _ in pool.map(lambda pair: self.one(slots, *pair), chosen):
+            known = {key_of(line): line for line in self.mine(self.truths)} if self.truths else {}
+            for _ in pool.map(lambda pair: self.one(slots, pair[0], pair[1], known), chosen):
                 pass
+
+    def mine(self, path: Path) -> list[Line]:
+        """The results in a file that are of this suite, seed and tests."""
+        wanted = (self.suite.spec.name, self.seed, list(self.plan.arguments))
+        return [line for line in read_lines(path) if (line["suite"], line["seed"], line["tests_run"]) == wanted]
 
     def mutants(self, checkout: Checkout) -> Iterator[Mutant]:
         """All mutants of the package (where some test or import goes) and of data files, in the campaign's order."""
@@ -66,11 +73,11 @@ class Campaign:
         found += [mutant for path in data_files(checkout) for mutant in in_data(path, read(checkout, path), self.seed)]
         return sequence(found, self.seed, lambda mutant: reached(mutant, calls))
 
-    def one(self, slots: queue.SimpleQueue[Slot], number: int, mutant: Mutant) -> None:
+    def one(self, slots: queue.SimpleQueue[Slot], number: int, mutant: Mutant, known: dict[Key, Line]) -> None:
         """Try one mutant in a free slot and append its line."""
         slot = slots.get()
         try:
-            found = slot.try_mutant(mutant)
+            found = slot.try_mutant(mutant, known.get((number, mutant.path, mutant.line, mutant.kind, mutant.text)))
         finally:
             slots.put(slot)
         self.append(number, mutant, found)
@@ -97,6 +104,11 @@ class Campaign:
             }
             place = f"{mutant.path}:{mutant.line} {mutant.kind}"
             print(f"{number} {place}: {found['status']} {found.get('changed', '')} {told}", flush=True)
+
+
+def key_of(line: Line) -> Key:
+    """What tells whether a line is of the same mutant."""
+    return line["number"], line["path"], line["line"], line["kind"], line["text"]
 
 
 def read(checkout: Checkout, path: str) -> bytes:

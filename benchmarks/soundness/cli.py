@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--mutants", type=int, default=250, help="per suite")
     run.add_argument("--jobs", type=int, default=2, help="mutants tried at a time, each in its own copy")
     run.add_argument("--seed", type=int, default=1)
+    run.add_argument("--truths", type=Path, help="results of an earlier campaign: take over plain runs and testmon's")
     again = commands.add_parser("replay", help="run a repository's commits in order")
     again.add_argument("--repo", type=Path, required=True, help="git repository of the suite's project")
     again.add_argument("--commits", type=int, default=30, help="how many of the newest first-parent commits")
@@ -43,33 +44,48 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--timeout", type=float, default=60.0, help="seconds; at least ten plain runs")
     table = commands.add_parser("summary", help="make the table from the results")
     table.add_argument("--write-docs", action="store_true", help=f"put it into {PAGE.name}")
-    for command in (run, again, table):
+    table.set_defaults(results=None)
+    for command in (run, again):
         command.add_argument("--results", type=Path, help="JSON lines (default: in the work directory)")
+    for command in (run, again, table):
         add_common_options(command)
     return top
+
+
+def results_of(options: argparse.Namespace, kind: str) -> Path:
+    """The file with the JSON lines of one kind, in the work directory unless one is named."""
+    named: Path | None = options.results
+    default: Path = options.work.resolve() / "results" / f"soundness-{kind}-py{version_of(options.python)}.jsonl"
+    return named or default
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; the exit status is 1 when the results hold a failure that perfcache hid."""
     options = parser().parse_args(arguments)
-    work, python = options.work.resolve(), version_of(options.python)
-    kind = "replay" if options.command == "replay" else "mutants"
-    results: Path = options.results or work / "results" / f"soundness-{kind}-py{python}.jsonl"
+    if options.command == "summary":
+        return max(tell(options, "mutants"), tell(options, "replay"))
+    results = results_of(options, "replay" if options.command == "replay" else "mutants")
     results.parent.mkdir(parents=True, exist_ok=True)
-    if options.command != "summary":
-        tools: tuple[Tool, ...] = () if options.no_perfcache else ("perfcache",)
-        tools += () if options.no_testmon else ("testmon",)
-        plan = Plan(tuple(options.tests.split()), tools, options.timeout)
-        for suite in suites(work, options.python, options.suites):
-            if options.command == "replay":
-                paths = tuple(options.touching.split())
-                history = History(options.repo.resolve(), options.revision, options.commits, paths)
-                replay(suite, plan, results, history)
-            else:
-                Campaign(suite, plan, options.seed, options.mutants, options.jobs, results).run()
-    lines = read_lines(results)
-    text = summary(lines, python)
+    tools: tuple[Tool, ...] = () if options.no_perfcache else ("perfcache",)
+    tools += () if options.no_testmon else ("testmon",)
+    plan = Plan(tuple(options.tests.split()), tools, options.timeout)
+    for suite in suites(options.work.resolve(), options.python, options.suites):
+        if options.command == "replay":
+            paths = tuple(options.touching.split())
+            history = History(options.repo.resolve(), options.revision, options.commits, paths)
+            replay(suite, plan, results, history)
+        else:
+            Campaign(suite, plan, options.seed, options.mutants, options.jobs, results, options.truths).run()
+    return int(unsound(read_lines(results)))
+
+
+def tell(options: argparse.Namespace, kind: str) -> int:
+    """Print the tables of one kind, put them into the page when asked to; 1 when a failure was hidden."""
+    lines = read_lines(results_of(options, kind))
+    if not lines:
+        return 0
+    text = summary(lines, version_of(options.python))
     print(text)
-    if options.command == "summary" and options.write_docs:
-        put(PAGE, "soundness", text)
+    if options.write_docs:
+        put(PAGE, f"soundness of {kind}", text)
     return int(unsound(lines))

@@ -75,12 +75,11 @@ def summary(lines: list[Line], python: str) -> str:
     groups = [(name, [line for line in finished if line["suite"] == name]) for name in names]
     groups.append(("all", finished))
     parts = [(f"{kind}", [line for line in finished if line["kind"] == kind]) for kind in kinds]
-    text = [
-        f"Python {python}; {len(lines) - len(finished)} changes made the suite hang and are left out.",
-        "",
-    ]
+    hanging = len(lines) - len(finished)
+    text = [f"Python {python}; {hanging} changes made the suite hang and are left out.", ""]
     text += [table(HEADER, (row(name, tool, group) for name, group in groups for tool in tools)), ""]
-    text += [table(("kind", *HEADER[1:]), (row(name, tool, group) for name, group in parts for tool in tools))]
+    if len(kinds) > 1:
+        text.append(table(("kind", *HEADER[1:]), (row(name, tool, group) for name, group in parts for tool in tools)))
     return "\n".join(text + misses(finished))
 
 

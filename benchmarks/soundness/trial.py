@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.corpus import Suite, agree
@@ -12,7 +12,10 @@ from benchmarks.session import Checkout, Run, Tool, run_pytest
 from benchmarks.soundness.judge import Judgement, changed, judge, passing, set_apart
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from benchmarks.soundness.mutants import Mutant
+    from benchmarks.soundness.summary import Line
 
 # Sources of chance that are no fault of any cache are held still in all runs alike.
 STEADY = {"PYTHONHASHSEED": "0"}
@@ -31,6 +34,41 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Truth:
+    """A plain run of a mutant: what fails, all that does not pass, what passes, and wall time in seconds."""
+
+    failing: frozenset[str]
+    unlike: frozenset[str]
+    passed: frozenset[str]
+    seconds: float
+
+    @classmethod
+    def of(cls, line: Line, names: Iterable[str]) -> Truth | None:
+        """As a line of results tells it of a suite with these tests; None for one that hung."""
+        if line["status"] == "timeout":
+            return None
+        failing = frozenset(line["failing"])
+        unlike = failing | frozenset(line["unlike"])
+        return cls(failing, unlike, frozenset(names) - unlike, line["plain_seconds"])
+
+    def as_json(self) -> dict[str, Any]:
+        """What `of` reads."""
+        return {
+            "plain_seconds": round(self.seconds, 3),
+            "failing": sorted(self.failing),
+            "unlike": sorted(self.unlike - self.failing),
+        }
+
+    def judge(self, run: Run) -> Judgement:
+        """What a tool's run made of it."""
+        return judge(self.failing, self.passed, run)
+
+    def steady(self, again: Truth) -> Truth:
+        """What fails both times, and what passes at least once."""
+        return replace(self, failing=self.failing & again.failing, passed=self.passed | again.passed)
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """A copy of the tree for one trial at a time, with what each tool remembers of the unchanged code."""
 
@@ -44,33 +82,44 @@ class Slot:
         restore(self.checkout, tool)
         return run_once(self.checkout, tool, self.plan.arguments, timeout or self.plan.timeout)
 
-    def try_mutant(self, mutant: Mutant) -> dict[str, Any]:
+    def try_mutant(self, mutant: Mutant, known: Line | None = None) -> dict[str, Any]:
         """Truth and each tool's judgement for one mutant, as JSON data.
 
-        What a tool missed, hid or told wrongly is tried plainly once more: who has another outcome then is flaky.
+        `known` is an earlier line for the same mutant: its truth, and its judgements of other tools than perfcache,
+        are taken over. What a tool missed, hid or told wrongly is tried plainly once more: who has another outcome
+        then is flaky.
         """
         path = self.checkout.tree / mutant.path
         with edited(path, mutant.apply(path.read_bytes())):
-            truth = self.run("plain")
-            if truth.timed_out:
+            truth = self.truth() if known is None else Truth.of(known, self.before)
+            if truth is None:
                 return {"status": "timeout"}
-            failing = changed(self.before, truth)
-            runs = {tool: self.run(tool, 3 * self.plan.timeout) for tool in self.plan.tools}
+            taken = {} if known is None else {t: it for t, it in known["tools"].items() if t != "perfcache"}
+            runs = {tool: self.run(tool, 3 * self.plan.timeout) for tool in self.plan.tools if tool not in taken}
             if any(run.timed_out for run in runs.values()):
                 return {"status": "timeout"}
-            judged = {tool: judge(failing, passing(truth), run) for tool, run in runs.items()}
+            judged = {tool: truth.judge(run) for tool, run in runs.items()}
             if any(found.missed or found.hidden or found.stale for found in judged.values()):
-                again = self.run("plain")
-                failing &= changed(self.before, again)
-                judged = {tool: judge(failing, passing(truth, again), run) for tool, run in runs.items()}
+                again = self.truth()
+                truth = truth if again is None else truth.steady(again)
+                judged = {tool: truth.judge(run) for tool, run in runs.items()}
             judged = {tool: alone(self.checkout, self.plan, found) for tool, found in judged.items()}
         return {
-            "status": "changed" if failing else "same",
+            "status": "changed" if truth.failing else "same",
             "tests": len(self.before),
-            "changed": len(failing),
-            "plain_seconds": round(truth.seconds, 3),
-            "tools": {tool: asdict(judgement) for tool, judgement in judged.items()},
+            "changed": len(truth.failing),
+            **truth.as_json(),
+            "tools": {tool: asdict(judgement) for tool, judgement in judged.items()} | taken,
         }
+
+    def truth(self) -> Truth | None:
+        """What plain pytest says of the tree as it is now; None when it hangs."""
+        run = self.run("plain")
+        if run.timed_out:
+            return None
+        passed = passing(run)
+        unlike = (self.before.keys() | run.outcomes.keys()) - passed
+        return Truth(changed(self.before, run), frozenset(unlike), passed, run.seconds)
 
 
 def alone(checkout: Checkout, plan: Plan, found: Judgement) -> Judgement:
