@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import pytest
@@ -54,11 +54,11 @@ class Gathered:
         return Harvest(self._tracing, Distributions())
 
 
-def record(config: pytest.Config, tracing: Tracing) -> Gathered:
-    """Begin to gather."""
+def record(config: pytest.Config, tracing: Tracing, done: Callable[[Run], None] | None = None) -> Gathered:
+    """Begin to gather; what single tests left goes to ``done``, where there is one."""
     sketching = SketchingPlugin(config, tracing.places)
     gathered = Gathered(tracing, sketching)
-    gathered.recording = RecordingPlugin(tracing, config, gathered.add)
+    gathered.recording = RecordingPlugin(tracing, config, done or gathered.add)
     config.pluginmanager.register(gathered.recording, "perfcache-recording")
     config.pluginmanager.register(sketching, "perfcache-sketching")
     return gathered

@@ -24,15 +24,25 @@ from pytest_perfcache.trace.modules import Module
 from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, numbers_in
 
-_RECORDED: Final = (Outcome.PASSED, Outcome.FAILED)
+RECORDED: Final = (Outcome.PASSED, Outcome.FAILED)
 _SKELETON: Final = f"{Kind.SKELETON}:"
 
 
 class Harvest:
-    """Turns the runs of this process into histories of one run each. Made once, after the last test."""
+    """Turns the runs of this process into histories of one run each. Made once, after the last test.
 
-    def __init__(self, tracing: Tracing, distributions: Distributions, now: Callable[[], float] = time.time) -> None:
+    With ``inputs`` of one's own it only tells facts, at any time, and others see to it that nothing moved.
+    """
+
+    def __init__(
+        self,
+        tracing: Tracing,
+        distributions: Distributions,
+        now: Callable[[], float] = time.time,
+        inputs: Mapping[str, Fingerprint] | None = None,
+    ) -> None:
         self._tracing = tracing
+        self._given = inputs
         self._distributions = distributions
         self._now = now
         self._modules: dict[int, tuple[Fact, ...]] = {}
@@ -41,7 +51,7 @@ class Harvest:
         self._imports: dict[frozenset[str], tuple[Fact, ...]] = {}
         self._resolver = ImportResolver(tracing.places)
         self._entries = self._resolver.project_entries()
-        self._facts: dict[str, Fact] = {}
+        self._facts: dict[Fact, Fact] = {}
 
     def gather(self, runs: Iterable[Run]) -> list[ModuleRecords]:
         """By module; a test whose inputs moved while it ran keeps no record, and says so."""
@@ -56,7 +66,7 @@ class Harvest:
 
     def _history(self, run: Run) -> History:
         untracked = run.touched.untracked
-        if not untracked and run.outcome in _RECORDED:
+        if not untracked and run.outcome in RECORDED:
             moved = self._moved_among(run.touched)
             if not moved:
                 record = Record(self._trace(run.touched), run.outcome is Outcome.PASSED, self._now())
@@ -68,16 +78,20 @@ class Harvest:
         """The first thing that is not what it was when it was used; empty where all is."""
         if touched.modules not in self._moved_modules:
             paths = (self._tracing.modules.by_number[number].path for number in numbers_in(touched.modules))
-            self._moved_modules[touched.modules] = next((path for path in paths if path in self._moved), "")
+            self._moved_modules[touched.modules] = next((path for path in paths if path in self.moved), "")
         return self._moved_modules[touched.modules] or next(
             (key for key in touched.inputs if key not in self._inputs), ""
         )
 
     def _trace(self, touched: Touched) -> tuple[Fact, ...]:
-        blocks = map(self._block_fact, numbers_in(touched.blocks))
-        read = [self._fact(key, self._inputs[key]) for key in touched.inputs]
-        lines = self._line_facts(touched)
-        return (*self._module_facts(touched.modules), *blocks, *lines, *read, *self._import_facts(touched))
+        (modules, imports), own = self.split(touched)
+        return (*modules, *own, *imports)
+
+    def split(self, touched: Touched) -> tuple[tuple[tuple[Fact, ...], ...], list[Fact]]:
+        """The facts of a test: groups that many tests share, each made once, and the others."""
+        own = [*map(self._block_fact, numbers_in(touched.blocks)), *self._line_facts(touched)]
+        own += (self._fact(key, self._inputs[key]) for key in touched.inputs)
+        return (self._module_facts(touched.modules), self._import_facts(touched)), own
 
     def _line_facts(self, touched: Touched) -> Iterator[Fact]:
         """Code that looks at line numbers depends on all of the files whose functions ran, and that it imports."""
@@ -91,11 +105,11 @@ class Harvest:
                 yield self._fact(f"{Kind.SOURCE}:{path}", modules.content(path))
 
     def _block_fact(self, number: int) -> Fact:
+        path, qualname = self._tracing.recorder.codes.names[number]
+        content = self._tracing.modules.content(path)
         fact = self._blocks.get(number)
-        if fact is None:
-            path, qualname = self._tracing.recorder.codes.names[number]
-            content = self._tracing.modules.content(path)
-            fact = self._blocks[number] = Fact(block_key(path, qualname), content)
+        if fact is None or fact.fingerprint != content:
+            fact = self._blocks[number] = self._fact(block_key(path, qualname), content)
         return fact
 
     def _module_facts(self, mask: int) -> tuple[Fact, ...]:
@@ -123,17 +137,15 @@ class Harvest:
         return self._imports[names]
 
     def _fact(self, key: str, found: Fingerprint) -> Fact:
-        fact = self._facts.get(key)
-        if fact is None:
-            fact = self._facts[key] = Fact(key, found)
-        return fact
+        fact = Fact(key, found)
+        return self._facts.setdefault(fact, fact)
 
     @cached_property
     def _inputs(self) -> Mapping[str, Fingerprint]:
-        return self._tracing.inputs.settle()
+        return self._tracing.inputs.settle() if self._given is None else self._given
 
     @cached_property
-    def _moved(self) -> frozenset[str]:
+    def moved(self) -> frozenset[str]:
         """Modules whose file is not what it was when it was loaded."""
         root = self._tracing.places.root
         return frozenset(
@@ -166,7 +178,7 @@ def merge(
             for nodeid, history in module.tests.items():
                 records = tuple(replace(record, facts=(*record.facts, *extra)) for record in history.records)
                 passed = history.last is Outcome.PASSED
-                contradicted = history.last in _RECORDED and contradicts(module.path, nodeid, passed)
+                contradicted = history.last in RECORDED and contradicts(module.path, nodeid, passed)
                 tests[nodeid] = learn(
                     tests.get(nodeid),
                     replace(history, records=records),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import pytest
 
 from pytest_perfcache.collect.known import Known, Unneeded
 from pytest_perfcache.collect.sketch import NO_TESTS
-from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import ModuleRecords, Reason, Verdict
 from pytest_perfcache.run.collecting import watchers
 from pytest_perfcache.run.costs import CostMeter
@@ -19,14 +18,13 @@ from pytest_perfcache.run.gathering import Gathered
 from pytest_perfcache.run.outlook import Outlook
 from pytest_perfcache.run.results import CachedReport, ResultsPlugin, count_unseen, report_hits
 from pytest_perfcache.run.settling import Collection
-from pytest_perfcache.store.records import decode, encode
+from pytest_perfcache.run.streaming import RECORDS, Receiver, Sender, anew
 
 PLAN: Final = "perfcache_hits"
 LIGHT: Final = "perfcache_light"
 _HIDDEN: Final = "perfcache_hidden"
 _COLLECTED: Final = "perfcache_collected"
 _TAKEN: Final = "perfcache_taken"
-_RECORDS: Final = "perfcache_records"
 _COSTS: Final = "perfcache_costs"
 _SETUPS: Final = "perfcache_setups"
 NEW: Final = Verdict(Reason.NEW)
@@ -43,7 +41,8 @@ class ControllerPlugin:
         self._results = results
         self._config = config
         self._session: pytest.Session | None = None
-        self.fresh: list[ModuleRecords] = []
+        self._world = outlook.memory.world
+        self._receivers: list[Receiver] = []
         self.collections: list[Collection] = []
         self.costs: list[Mapping[str, float]] = []
         self.setups: list[Mapping[str, float]] = []
@@ -51,8 +50,18 @@ class ControllerPlugin:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
 
+    def learnt(self) -> Iterator[ModuleRecords]:
+        """What the tests of all workers left, also of those that crashed or were interrupted."""
+        for receiver in self._receivers:
+            with harmless("remembers nothing of a worker"):
+                yield from receiver.histories(lambda: anew(self._world))
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
+        receiver = Receiver()
+        self._receivers.append(receiver)
+        node.workerinput[RECORDS] = node.gateway.newchannel()
+        node.workerinput[RECORDS].setcallback(receiver.receive)
         node.workerinput[PLAN] = [nodeid for nodeid, verdict in self._verdicts.items() if verdict.hit]
         if self._teller is None:
             self._teller = node
@@ -68,13 +77,6 @@ class ControllerPlugin:
             if node is self._teller:
                 self._teller = None  # the worker that takes its place tells of the hits
             return
-        for data in output.get(_RECORDS, ()):
-            try:
-                self.fresh.append(decode(data))
-            except CodecError as error:
-                self._config.issue_config_time_warning(
-                    pytest.PytestWarning(f"records of a worker are lost: {error}"), 2
-                )
         self.costs.append(output.get(_COSTS, {}))
         self.setups.append(output.get(_SETUPS, {}))
         self._report(output.get(_TAKEN, ()))
@@ -110,7 +112,7 @@ class ControllerPlugin:
 
 
 class WorkerPlugin:
-    """In a worker: hands over what the tests left, at the end."""
+    """In a worker: hands over what is left at the end."""
 
     def __init__(
         self,
@@ -118,7 +120,9 @@ class WorkerPlugin:
         deciding: WorkerDecidingPlugin,
         gathered: Gathered,
         meter: CostMeter,
+        sender: Sender,
     ) -> None:
+        self._sender = sender
         self._config = config
         self._deciding = deciding
         self._gathered = gathered
@@ -131,7 +135,7 @@ class WorkerPlugin:
         output[_SETUPS] = self._meter.setups
         output[_TAKEN] = self._deciding.taken
         with harmless("remembers nothing of this worker"):
-            output[_RECORDS] = [encode(module) for module in self._gathered.runs()]
+            self._sender.finish()
             if self._deciding.tells:
                 output[_HIDDEN] = self._deciding.light.hidden
                 output[_COLLECTED] = [collection.pack() for collection in self._gathered.collections()]

@@ -1,0 +1,167 @@
+"""Records on their way from a worker to the controller: a message for each test, so that a crash loses none of them.
+
+A test's message holds its facts as they were at first use, as numbers; what the numbers mean goes along when they are
+new. When the worker ends it looks at everything again and tells what moved. Where it crashed the controller looks.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from pytest_perfcache.facts.digest import ABSENT, fingerprint
+from pytest_perfcache.facts.distributions import Distributions
+from pytest_perfcache.facts.imports import ImportResolver
+from pytest_perfcache.facts.stats import StatCache
+from pytest_perfcache.facts.world import World
+from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record
+from pytest_perfcache.run.recording import Run
+from pytest_perfcache.run.saving import RECORDED, Harvest
+from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.tracing import Tracing
+
+RECORDS: Final = "perfcache_records"
+"""The channel for records, by this name in the worker's input."""
+
+_NUMBERS: Final = "I"
+
+
+class Sender:
+    """In a worker: ``channel`` is execnet's."""
+
+    def __init__(self, tracing: Tracing, channel: Any) -> None:
+        self._tracing = tracing
+        self._channel = channel
+        self._seen = _Seen(tracing.inputs, tracing.places.root)
+        self._harvest: Harvest | None = None
+        self._facts: dict[int, int] = {}
+        self._groups: dict[int, int] = {}
+        self._news: list[list[object]] = []
+        self._new_groups: list[bytes] = []
+
+    def add(self, run: Run) -> None:
+        """Send what a test left."""
+        recorded = not run.touched.untracked and run.outcome in RECORDED
+        groups, own = self._trace(run) if recorded else ([], b"")
+        test = [run.nodeid, run.path, str(run.outcome), run.duration, run.touched.untracked, recorded]
+        self._channel.send([*test, groups, own, self._news, self._new_groups])
+        self._news, self._new_groups = [], []
+
+    def finish(self) -> None:
+        """Send what is not what it was when it was used."""
+        moved = {key: key for key in self._seen.used - self._tracing.inputs.settle().keys()}
+        for path in self._harvest.moved if self._harvest is not None else ():
+            moved |= {f"{Kind.SKELETON}:{path}": path, f"{Kind.SOURCE}:{path}": path}
+        self._channel.send(moved)
+
+    def _trace(self, run: Run) -> tuple[list[int], bytes]:
+        if self._harvest is None:
+            self._harvest = Harvest(self._tracing, Distributions(), inputs=self._seen)
+        shared, own = self._harvest.split(run.touched)
+        return [self._group(facts) for facts in shared], self._numbers(own)
+
+    def _group(self, facts: tuple[Fact, ...]) -> int:
+        """The number of a tuple which the harvest makes once, and keeps."""
+        number = self._groups.get(id(facts))
+        if number is None:
+            self._new_groups.append(self._numbers(facts))
+            number = self._groups[id(facts)] = len(self._groups)
+        return number
+
+    def _numbers(self, facts: Iterable[Fact]) -> bytes:
+        return array(_NUMBERS, map(self._number, facts)).tobytes()
+
+    def _number(self, fact: Fact) -> int:
+        """The number of a fact which the harvest makes once, and keeps."""
+        number = self._facts.get(id(fact))
+        if number is None:
+            self._news.append([fact.key, fact.fingerprint])
+            number = self._facts[id(fact)] = len(self._facts)
+        return number
+
+
+class _Seen(Mapping[str, Fingerprint]):
+    """Inputs as they were at first use, without another look."""
+
+    def __init__(self, inputs: Inputs, root: Any) -> None:
+        self._inputs = inputs
+        self._root = root
+        self._found: dict[str, Fingerprint] = {}
+
+    @property
+    def used(self) -> set[str]:
+        return set(self._found)
+
+    def __getitem__(self, key: str) -> Fingerprint:
+        if key not in self._found:
+            seen = self._inputs.seen(key)
+            if seen.fingerprint is not None:
+                self._found[key] = seen.fingerprint
+            elif seen.signature is None:
+                self._found[key] = ABSENT
+            else:  # a large file; that it is still the same is asked at the end
+                self._found[key] = fingerprint((self._root / key.partition(":")[2]).read_bytes())
+        return self._found[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+class Receiver:
+    """On the controller, for one worker: takes messages in execnet's thread, and is read once the worker is gone."""
+
+    def __init__(self) -> None:
+        self._messages: list[Any] = []
+
+    def receive(self, message: Any) -> None:
+        self._messages.append(message)
+
+    def histories(self, anew: Callable[[], World]) -> list[ModuleRecords]:
+        """What the tests left, by module; ``anew`` is a world that nothing was looked at in, for after a crash."""
+        messages = list(self._messages)
+        moved: Mapping[str, str] | None = messages.pop() if messages and isinstance(messages[-1], dict) else None
+        now = anew() if moved is None and messages else None
+        facts: list[Fact] = []
+        groups: list[tuple[Fact, ...]] = []
+        found: defaultdict[str, dict[str, History]] = defaultdict(dict)
+        for nodeid, path, outcome, duration, untracked, recorded, used, own, news, new_groups in messages:
+            facts += (Fact(key, Fingerprint(value)) for key, value in news)
+            groups += (_looked_up(numbers, facts) for numbers in new_groups)
+            trace = (*(fact for group in used for fact in groups[group]), *_looked_up(own, facts))
+            history = History(duration=duration, last=Outcome(outcome), untracked=untracked)
+            if recorded:
+                history = _history(history, trace, _moved_among(trace, moved or {}, now))
+            found[path][nodeid] = history
+        return [ModuleRecords(path, tests) for path, tests in found.items()]
+
+
+def anew(world: World) -> World:
+    """The same world, of which nothing is remembered."""
+    places = world.places
+    return replace(world, stats=StatCache(places.root), distributions=Distributions(), imports=ImportResolver(places))
+
+
+def _looked_up(numbers: bytes, facts: list[Fact]) -> tuple[Fact, ...]:
+    found = array(_NUMBERS)
+    found.frombytes(numbers)
+    return tuple(facts[number] for number in found)
+
+
+def _moved_among(trace: Iterable[Fact], moved: Mapping[str, str], now: World | None) -> str:
+    """The first thing that is not what it was when it was used; empty where all is."""
+    if now is not None:
+        return next((fact.key for fact in trace if now.fingerprint(fact.key) != fact.fingerprint), "")
+    return next((moved[fact.key] for fact in trace if fact.key in moved), "") if moved else ""
+
+
+def _history(known: History, trace: tuple[Fact, ...], moved: str) -> History:
+    if moved:
+        return replace(known, untracked=f"{moved} changed while the tests ran")
+    return replace(known, records=(Record(trace, known.last is Outcome.PASSED, time.time()),))
