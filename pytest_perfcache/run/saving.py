@@ -37,6 +37,7 @@ class Harvest:
         self._now = now
         self._modules: dict[int, tuple[Fact, ...]] = {}
         self._blocks: dict[int, Fact] = {}
+        self._at_import: dict[frozenset[int], tuple[Fact, ...]] = {}
         self._moved_modules: dict[int, str] = {}
         self._imports: dict[frozenset[str], tuple[Fact, ...]] = {}
         self._resolver = ImportResolver(tracing.places)
@@ -74,7 +75,7 @@ class Harvest:
         )
 
     def _trace(self, touched: Touched) -> tuple[Fact, ...]:
-        blocks = map(self._block_fact, numbers_in(touched.blocks))
+        blocks = (*map(self._block_fact, touched.ran), *self._import_blocks(touched.at_import))
         read = [self._fact(key, self._inputs[key]) for key in touched.inputs]
         lines = self._line_facts(touched)
         return (*self._module_facts(touched.modules), *blocks, *lines, *read, *self._import_facts(touched))
@@ -82,13 +83,19 @@ class Harvest:
     def _line_facts(self, touched: Touched) -> Iterator[Fact]:
         """Code that looks at line numbers depends on all of the files whose functions ran, and that it imports."""
         codes, modules = self._tracing.recorder.codes, self._tracing.modules
-        lookers = touched.blocks & codes.looks_at_lines
+        lookers = codes.looks_at_lines & touched.blocks
         if lookers:
-            paths = {codes.names[number][0] for number in numbers_in(touched.blocks)}
-            for number in numbers_in(lookers):
+            paths = {codes.paths[number] for number in touched.blocks}
+            for number in lookers:
                 paths |= modules.directly(codes.names[number][0])
             for path in sorted(paths):
                 yield self._fact(f"{Kind.SOURCE}:{path}", modules.content(path))
+
+    def _import_blocks(self, numbers: frozenset[int]) -> tuple[Fact, ...]:
+        found = self._at_import.get(numbers)
+        if found is None:
+            found = self._at_import[numbers] = tuple(map(self._block_fact, sorted(numbers)))
+        return found
 
     def _block_fact(self, number: int) -> Fact:
         fact = self._blocks.get(number)
