@@ -186,8 +186,12 @@ def merge(
 
 def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:
     """Keep each source file's content as it was when it was used: what changed is found by comparing with it."""
-    facts = {fact for module in fresh for history in module.tests.values() for r in history.records for fact in r.facts}
-    wanted = {source_key(fact.fingerprint): fact for fact in facts if fact.key.startswith(_SKELETON)}
+    facts: dict[int, Fact] = {}  # by identity: most traces share their facts, and hashing is slow
+    for module in fresh:
+        for history in module.tests.values():
+            for record in history.records:
+                facts.update(zip(map(object.__hash__, record.facts), record.facts, strict=True))
+    wanted = {source_key(fact.fingerprint): fact for fact in facts.values() if fact.key.startswith(_SKELETON)}
     added: dict[str, bytes] = {}
     for key in wanted.keys() - set(store.keys(SOURCE)):
         path, content = wanted[key].name, wanted[key].fingerprint
