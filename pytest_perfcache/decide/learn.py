@@ -39,7 +39,7 @@ def _records(old: History, new: History, *, contradicted: bool) -> tuple[Record,
     """The newest first. A contradiction leaves nothing to rely on but the newest."""
     if contradicted:
         return new.records
-    facts = [set(record.facts) for record in new.records]
+    facts = [set(record.facts) for record in new.records if old.records]
     kept = [record for record in old.records if set(record.facts) not in facts]
     failures = [record for record in (*new.records, *kept) if not record.passed][:1]
     passes = [record for record in (*new.records, *kept) if record.passed][:KEPT]

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +48,8 @@ class Places:
         prefix = f"{self.root}{os.sep}"
         if not full.startswith(prefix):
             head, tail = os.path.split(full)
-            full = os.path.join(os.path.realpath(head), tail)
+            real = _real_library(head) if full.startswith(self.libraries) else os.path.realpath(head)
+            full = os.path.join(real, tail)
         if full.startswith(prefix):
             return full[len(prefix) :].replace(os.sep, "/")
         return "." if full == str(self.root) else full
@@ -75,6 +77,11 @@ class Places:
     def _in_virtual_environment(self, name: str) -> bool:
         parts = name.split("/")[:-1]
         return any(_has_marker(os.path.join(self.root, *parts[: depth + 1])) for depth in range(len(parts)))
+
+
+@cache
+def _real_library(directory: str) -> str:
+    return os.path.realpath(directory)
 
 
 _markers: dict[str, bool] = {}

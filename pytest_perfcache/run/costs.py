@@ -51,12 +51,20 @@ class CostMeter:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         self._fixtures = dict(shared_fixtures(item))
-        wall, busy = time.perf_counter(), _processor_seconds()
+        wall = time.perf_counter()
         try:
             return (yield)
         finally:
             self._wall += time.perf_counter() - wall
-            self._busy += _processor_seconds() - busy
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, Any, Any]:
+        """Waiting for the next test takes no processor time, so that the whole loop is measured at once."""
+        started = _processor_seconds()
+        try:
+            return (yield)
+        finally:
+            self._busy = _processor_seconds() - started
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:

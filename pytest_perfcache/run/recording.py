@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -17,7 +18,7 @@ from pytest_perfcache.run.results import outcome_of
 from pytest_perfcache.schedule.xdist_worker import PauseItem
 from pytest_perfcache.trace.audit import harness_asks
 from pytest_perfcache.trace.tracing import Tracing
-from pytest_perfcache.trace.unit import Touched, Unit, whole
+from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, whole
 
 _UNIT: Final = pytest.StashKey[Unit]()
 _PHASES: Final = ("setup", "call", "teardown")
@@ -61,7 +62,8 @@ class RecordingPlugin:
         self._config = config
         self._done = done
         self._recorder = tracing.recorder
-        self._fixtures: dict[pytest.FixtureDef[Any], Unit] = {}
+        self._fixtures: dict[str, dict[pytest.FixtureDef[Any], Unit]] = defaultdict(dict)
+        """By name: the last set-up of each fixture of a wider scope."""
         self._collections: dict[pytest.Collector, list[Unit]] = {}
         self._current: _Current | None = None
         self._plugins: list[tuple[str, bool]] | None = None
@@ -111,7 +113,7 @@ class RecordingPlugin:
             return (yield)
         unit = Unit(f"set-up of the {fixturedef.scope} fixture {fixturedef.argname}")
         unit.fixtures.update(fixturedef.argnames)
-        self._fixtures[fixturedef] = unit
+        self._fixtures[fixturedef.argname][fixturedef] = unit
         self._recorder.current.parts.append(unit)
         with self._recorder.unit(unit):
             return (yield)
@@ -135,25 +137,21 @@ class RecordingPlugin:
                 with harmless(f"does not record {item.nodeid}"):
                     self._done(self._finished(item, current))
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        return (yield from self._phase("setup", item))
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self._enter("setup")
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        return (yield from self._phase("call", item))
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        self._enter("call")
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        return (yield from self._phase("teardown", item))
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._enter("teardown")
 
-    def _phase(self, name: str, item: pytest.Item) -> Generator[None, Any, Any]:
-        try:
-            return (yield)
-        finally:
-            if self._current is not None:
-                self._current.entered.add(name)
-                self._use_fixtures(self._current.unit, item.nodeid)
+    def _enter(self, phase: str) -> None:
+        if self._current is not None:
+            self._current.entered.add(phase)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._current is not None:
@@ -166,7 +164,10 @@ class RecordingPlugin:
         waiting = set(names)
         while waiting:
             found = [
-                self._fixtures[definition] for definition in self._fixtures if _serves(definition, waiting, nodeid)
+                part
+                for name in waiting.intersection(self._fixtures)
+                for definition, part in self._fixtures[name].items()
+                if nodeid.startswith(definition.baseid)
             ]
             unit.parts += (part for part in found if part not in unit.parts)
             more = {name for part in (*found, *unit.parts) for name in part.fixtures}
@@ -174,10 +175,8 @@ class RecordingPlugin:
             names |= more
 
     def _finished(self, item: pytest.Item, current: _Current) -> Run:
-        blocks = 0
-        for unit in whole([current.unit]):
-            blocks |= unit.blocks
-        self._recorder.kept.settle(current.unit, blocks)
+        self._use_fixtures(current.unit, item.nodeid)
+        self._recorder.kept.settle(current.unit, blocks_of(whole([current.unit])))
         path = self._tracing.places.relative(str(item.path))
         touched = self._touched(current.unit, item, path)
         return Run(item.nodeid, path, current.outcome(), current.duration, touched)
@@ -217,7 +216,3 @@ class RecordingPlugin:
 
     def pytest_plugin_registered(self) -> None:
         self._plugins = None
-
-
-def _serves(definition: pytest.FixtureDef[Any], names: set[str], nodeid: str) -> bool:
-    return definition.argname in names and nodeid.startswith(definition.baseid)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
 from pytest_perfcache.decide.learn import learn
@@ -47,6 +48,7 @@ class Harvest:
         self._now = now
         self._modules: dict[int, tuple[Fact, ...]] = {}
         self._blocks: dict[int, Fact] = {}
+        self._at_import: dict[frozenset[int], tuple[Fact, ...]] = {}
         self._moved_modules: dict[int, str] = {}
         self._imports: dict[frozenset[str], tuple[Fact, ...]] = {}
         self._resolver = ImportResolver(tracing.places)
@@ -84,25 +86,36 @@ class Harvest:
         )
 
     def _trace(self, touched: Touched) -> tuple[Fact, ...]:
-        (modules, imports), own = self.split(touched)
-        return (*modules, *own, *imports)
+        groups, own = self.split(touched)
+        return (*chain.from_iterable(groups), *own)
 
     def split(self, touched: Touched) -> tuple[tuple[tuple[Fact, ...], ...], list[Fact]]:
         """The facts of a test: groups that many tests share, each made once, and the others."""
-        own = [*map(self._block_fact, numbers_in(touched.blocks)), *self._line_facts(touched)]
+        own = [*map(self._block_fact, touched.ran), *self._line_facts(touched)]
         own += (self._fact(key, self._inputs[key]) for key in touched.inputs)
-        return (self._module_facts(touched.modules), self._import_facts(touched)), own
+        shared = (
+            self._module_facts(touched.modules),
+            self._import_blocks(touched.at_import),
+            self._import_facts(touched),
+        )
+        return shared, own
 
     def _line_facts(self, touched: Touched) -> Iterator[Fact]:
         """Code that looks at line numbers depends on all of the files whose functions ran, and that it imports."""
         codes, modules = self._tracing.recorder.codes, self._tracing.modules
-        lookers = touched.blocks & codes.looks_at_lines
+        lookers = codes.looks_at_lines & touched.blocks
         if lookers:
-            paths = {codes.names[number][0] for number in numbers_in(touched.blocks)}
-            for number in numbers_in(lookers):
+            paths = {codes.paths[number] for number in touched.blocks}
+            for number in lookers:
                 paths |= modules.directly(codes.names[number][0])
             for path in sorted(paths):
                 yield self._fact(f"{Kind.SOURCE}:{path}", modules.content(path))
+
+    def _import_blocks(self, numbers: frozenset[int]) -> tuple[Fact, ...]:
+        found = self._at_import.get(numbers)
+        if found is None:
+            found = self._at_import[numbers] = tuple(map(self._block_fact, sorted(numbers)))
+        return found
 
     def _block_fact(self, number: int) -> Fact:
         path, qualname = self._tracing.recorder.codes.names[number]
@@ -191,8 +204,12 @@ def merge(
 
 def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:
     """Keep each source file's content as it was when it was used: what changed is found by comparing with it."""
-    facts = {fact for module in fresh for history in module.tests.values() for r in history.records for fact in r.facts}
-    wanted = {source_key(fact.fingerprint): fact for fact in facts if fact.key.startswith(_SKELETON)}
+    facts: dict[int, Fact] = {}  # by identity: most traces share their facts, and hashing is slow
+    for module in fresh:
+        for history in module.tests.values():
+            for record in history.records:
+                facts.update(zip(map(object.__hash__, record.facts), record.facts, strict=True))
+    wanted = {source_key(fact.fingerprint): fact for fact in facts.values() if fact.key.startswith(_SKELETON)}
     added: dict[str, bytes] = {}
     for key in wanted.keys() - set(store.keys(SOURCE)):
         path, content = wanted[key].name, wanted[key].fingerprint

@@ -23,6 +23,8 @@ from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record
 
 _MAGIC: Final = b"records1\n"
 _LEVEL: Final = 3
+_identity: Final = object.__hash__
+"""``id`` is an audit event, at which somebody may look."""
 _NUMBER: Final = (float, int)
 _NUMBER_OR_NONE: Final = (float, int, type(None))
 
@@ -30,9 +32,10 @@ _NUMBER_OR_NONE: Final = (float, int, type(None))
 def encode(module: ModuleRecords) -> bytes:
     records = [record for history in module.tests.values() for record in history.records]
     numbers: dict[Fact, int] = {}
-    traces = [sorted(numbers.setdefault(fact, len(numbers)) for fact in record.facts) for record in records]
-    common = set(traces[0]).intersection(*traces[1:]) if traces else set()
-    own = [[number for number in trace if number not in common] for trace in traces]
+    known: dict[int, int] = {}
+    traces = [_numbered(record.facts, numbers, known) for record in records]
+    common = traces[0].intersection(*traces[1:]) if traces else set()
+    own = [sorted(trace - common) for trace in traces]
     sizes = iter([len(trace) for trace in own])
     head = {
         "path": module.path,
@@ -66,6 +69,16 @@ def decode(data: bytes) -> ModuleRecords:
         return _build(head, zlib.decompress(data[end:]))
     except (ValueError, KeyError, TypeError, IndexError, StopIteration, RecursionError, zlib.error) as error:
         raise CodecError(f"damaged records: {error}") from error
+
+
+def _numbered(facts: tuple[Fact, ...], numbers: dict[Fact, int], known: dict[int, int]) -> set[int]:
+    """The numbers of these facts. ``known``: by identity, because most traces share their facts and hashing is slow."""
+    identities = list(map(_identity, facts))
+    if not known.keys() >= set(identities):
+        for identity, fact in zip(identities, facts, strict=True):
+            if identity not in known:
+                known[identity] = numbers.setdefault(fact, len(numbers))
+    return set(map(known.__getitem__, identities))
 
 
 def _head_of(history: History, sizes: Iterator[int]) -> Iterator[object]:

@@ -1,11 +1,12 @@
 """Sees files, directories, some programs and connections through the interpreter's audit events.
 
 An audit hook can not be removed, so there is one for the life of the process; it hands events to the observer that
-is installed, and costs one look-up when there is none.
+is installed, and costs one look-up for every event that nobody waits for.
 """
 
 from __future__ import annotations
 
+import enum
 import os
 import sys
 import weakref
@@ -92,15 +93,16 @@ class AuditObserver:
             "os.posix_spawn": self._spawn,
             **dict.fromkeys(_PROGRAMS, self._program),
         }
+        self.events = frozenset(self._handlers)
+        """Those that :meth:`handle` does something with."""
         self._previous = install(self)
 
     def close(self) -> None:
         install(self._previous)
 
     def handle(self, event: str, args: tuple[Any, ...]) -> None:
-        handler = self._handlers.get(event)
-        if handler is not None:
-            self.guarded(lambda: handler(*args))
+        handler = self._handlers[event]
+        self.guarded(lambda: handler(*args))
 
     def _open(self, path: object, _mode: object, flags: int) -> None:
         name = _path(path)
@@ -204,20 +206,44 @@ def harness_asks(depth: int) -> bool:
 
     ``depth``: how many frames up what is done was called. The standard library only passes the question on.
     """
-    frame: FrameType | None = _getframe()
-    for _ in range(depth):
-        frame = frame and frame.f_back
+    try:
+        frame: FrameType | None = _getframe(depth)
+    except ValueError:
+        return False
     while frame is not None:
-        file = frame.f_code.co_filename
-        if file.startswith(_IMPORTLIB):
-            if frame.f_code.co_name in _IMPORTING:
-                return True
-        elif file.startswith(_HARNESS) and file != _BETWEEN:
-            return not file.endswith(_ON_BEHALF)
-        elif not file.startswith((_STDLIB, _FROZEN, _BETWEEN)) or any(part in file for part in _SITE):
+        code = frame.f_code
+        role = _roles.get(code.co_filename) or _role(code.co_filename)
+        if role is _Role.ASKS:
             return False
+        if role is _Role.HARNESS or (role is _Role.IMPORTS and code.co_name in _IMPORTING):
+            return True
         frame = frame.f_back
     return False
+
+
+class _Role(enum.Enum):
+    """What code in a file has to do with what is asked."""
+
+    ASKS = enum.auto()
+    HARNESS = enum.auto()
+    IMPORTS = enum.auto()
+    PASSES_ON = enum.auto()
+
+
+_roles: Final[dict[str, _Role]] = {}
+
+
+def _role(file: str) -> _Role:
+    if file.startswith(_IMPORTLIB):
+        role = _Role.IMPORTS
+    elif file.startswith(_HARNESS) and file != _BETWEEN:
+        role = _Role.ASKS if file.endswith(_ON_BEHALF) else _Role.HARNESS
+    elif not file.startswith((_STDLIB, _FROZEN, _BETWEEN)) or any(part in file for part in _SITE):
+        role = _Role.ASKS
+    else:
+        role = _Role.PASSES_ON
+    _roles[file] = role
+    return role
 
 
 def _is_local(host: object) -> bool:
@@ -237,13 +263,15 @@ def _path(path: object) -> str | None:
 
 
 _observer: AuditObserver | None = None
+_events: frozenset[str] = frozenset()
 _hooked = False
 
 
 def install(observer: AuditObserver | None) -> AuditObserver | None:
     """Hand events to ``observer`` from now on; returns the one before."""
-    global _hooked, _observer  # noqa: PLW0603 - the hook is the interpreter's, one for the life of the process
+    global _events, _hooked, _observer  # noqa: PLW0603 - the hook is the interpreter's, one for the life of the process
     before, _observer = _observer, observer
+    _events = frozenset() if observer is None else observer.events
     if not _hooked and observer is not None:
         _hooked = True
         sys.addaudithook(_hook)
@@ -251,5 +279,6 @@ def install(observer: AuditObserver | None) -> AuditObserver | None:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if _observer is not None:
+    # Called hundreds of thousands of times: `id`, `sys._getframe` and the `f_code` of a frame are events, too.
+    if event in _events and _observer is not None:
         _observer.handle(event, args)

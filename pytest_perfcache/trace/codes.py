@@ -56,14 +56,16 @@ class Codes:
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, str], int] = {}
         self.names: list[tuple[str, str]] = []
+        self.paths: list[str] = []
+        """By number: the first part of the name."""
         self.imports: dict[int, tuple[ImportSpec, ...]] = {}
-        self.importing = 0
-        """Bit mask of the functions that import something when they run."""
-        self.reflective = 0
-        """Bit mask of the functions that may reach any loaded module by a computed name."""
-        self.looks_at_lines = 0
-        """Bit mask of the functions whose result may depend on where code stands in its file."""
-        self.mentions: dict[str, list[int]] = defaultdict(list)
+        self.importing: set[int] = set()
+        """Functions that import something when they run."""
+        self.reflective: set[int] = set()
+        """Functions that may reach any loaded module by a computed name."""
+        self.looks_at_lines: set[int] = set()
+        """Functions whose result may depend on where code stands in its file."""
+        self.mentions: dict[str, set[int]] = defaultdict(set)
         """Names of globals and attributes → the functions whose code uses them."""
         self.stateful: dict[int, Stateful] = {}
         """Functions that may keep something for later calls."""
@@ -71,34 +73,32 @@ class Codes:
     def enter(self, path: str, qualname: str) -> int:
         """The number of a function that ran in another process; its code may follow."""
         key = (path, qualname)
-        if key not in self._numbers:
-            self._numbers[key] = len(self.names)
-            self.names.append(key)
-        return self._numbers[key]
-
-    def number(self, path: str, code: CodeType) -> int:
-        key = (path, enclosing_name(code.co_qualname))
         found = self._numbers.get(key)
         if found is None:
             found = self._numbers[key] = len(self.names)
             self.names.append(key)
+            self.paths.append(path)
+        return found
+
+    def number(self, path: str, code: CodeType) -> int:
+        found = self.enter(path, enclosing_name(code.co_qualname))
         self._read(found, code)
         return found
 
     def _read(self, number: int, code: CodeType) -> None:
         for name in code.co_names:
-            self.mentions[name].append(number)
+            self.mentions[name].add(number)
         names = frozenset(code.co_names)
         specs = tuple(import_statements(code))
         if not _REFLECTIVE.isdisjoint(names):
-            self.reflective |= 1 << number
+            self.reflective.add(number)
             specs += tuple(named_modules(code))
         if specs:
             self.imports[number] = self.imports.get(number, ()) + specs
-            self.importing |= 1 << number
+            self.importing.add(number)
         in_test = _TEST_FILE.fullmatch(self.names[number][0]) is not None
         if not _LINES.isdisjoint(names) or (in_test and not _LINES_IN_TESTS.isdisjoint(names)):
-            self.looks_at_lines |= 1 << number
+            self.looks_at_lines.add(number)
         if may_be_stateful(code):
             state = stateful(code)
             if state is not None:

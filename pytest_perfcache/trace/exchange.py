@@ -19,7 +19,7 @@ from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.looking import file_of
 from pytest_perfcache.trace.modules import Modules, all_imports
 from pytest_perfcache.trace.recorder import Recorder
-from pytest_perfcache.trace.unit import Touched, Unit, mask_of, numbers_in, whole
+from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, mask_of, numbers_in, whole
 
 _STDLIB: Final = sys.stdlib_module_names | frozenset(sys.builtin_module_names)
 
@@ -51,7 +51,7 @@ class Exchange:
         recorder.flush()
         units = list(recorder.stack)
         unseen = list(self._look_at_unseen()) if self._whole else []
-        recorder.kept.settle(units[-1], self._blocks(units))
+        recorder.kept.settle(units[-1], blocks_of(whole(units)))
         touched = self._modules.touched(units, ())
         written, made = self._inputs.written()
         imports = self._imports(unseen) | self._modules.imported(touched)
@@ -59,7 +59,7 @@ class Exchange:
             environment=sys.prefix,
             untracked=touched.untracked or self._late(touched),
             modules=tuple(self._loaded(touched)),
-            blocks=tuple(recorder.codes.names[number] for number in numbers_in(touched.blocks)),
+            blocks=tuple(recorder.codes.names[number] for number in sorted(touched.blocks)),
             inputs={key: self._inputs.seen(key) for key in touched.inputs},
             imports=tuple(sorted(imports)),
             entries=tuple(ImportResolver(self._places).project_entries()),
@@ -71,12 +71,12 @@ class Exchange:
         """Let ``units`` depend on what a child touched."""
         units = tuple(units)
         self._inputs.adopt_writes(handover.written, handover.made, units[0])
-        blocks = mask_of(self._recorder.codes.enter(path, qualname) for path, qualname in handover.blocks)
+        blocks = [self._recorder.codes.enter(path, qualname) for path, qualname in handover.blocks]
         modules = mask_of(self._add(module, units) for module in handover.modules)
         inputs = {key for key, seen in (handover.inputs or {}).items() if self._inputs.adopt(key, seen)}
         inputs |= self._adopt_places(handover)
         for unit in units:
-            unit.blocks |= blocks
+            unit.ran_elsewhere.update(blocks)
             unit.elsewhere |= modules
             unit.inputs |= inputs
             unit.imports.update(handover.imports)
@@ -104,12 +104,6 @@ class Exchange:
         for number in numbers_in(touched.modules):
             module = self._modules.by_number[number]
             yield Loaded(module.path, module.content, module.signature, module.coarse)
-
-    def _blocks(self, units: Iterable[Unit]) -> int:
-        blocks = 0
-        for unit in whole(units):
-            blocks |= unit.blocks
-        return blocks
 
     def _look_at_unseen(self) -> Iterator[Path]:
         """Files of modules that were loaded out of sight, such as the main script: each is an input as a whole."""

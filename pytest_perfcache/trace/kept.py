@@ -17,7 +17,7 @@ import functools
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,13 +28,17 @@ from pytest_perfcache.facts.world import VOLATILE_VARIABLES
 from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import Stateful
-from pytest_perfcache.trace.unit import Unit, mask_of
+from pytest_perfcache.trace.unit import Unit
 
 _ACTIVATIONS: Final = 500
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
 _FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
 _SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
 _PLACEHOLDERS: Final = (*_SMALL, type, FunctionType)
+_identity: Final = object.__hash__
+"""Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
+_SMALL_KINDS: Final = frozenset(map(_identity, _SMALL))
+"""Types by identity: a metaclass may give them a hash of its own."""
 _PLAIN: Final = (dict, list, set)
 _LOOKED_INTO: Final = 100
 """Containers in a container that are looked into."""
@@ -71,9 +75,10 @@ class Keeper:
 class Kept:
     """Keepers by function number, and the scopes that are open now. Used by the session's thread only."""
 
-    def __init__(self, codes: Codes, flush: Callable[[], None], current: Callable[[], Unit | None]) -> None:
+    def __init__(self, codes: Codes, gather: Callable[[], None], current: Callable[[], Unit | None]) -> None:
+        """``gather`` gives what ran so far to the units at work."""
         self._codes = codes
-        self._flush = flush
+        self._gather = gather
         self._current = current
         self.keepers: dict[int, Keeper] = {}
         self.open: list[Keeper] = []
@@ -82,10 +87,16 @@ class Kept:
         self._present: dict[int, object] = {}
         """Objects without weak references that the current unit met, by ``id``."""
         self._active: list[Keeper] = []
+        self._caches: list[Keeper] = []
+        self._entered: list[Keeper] = []
+        """Those that were entered in the current unit."""
 
     def add_cache(self, number: int, cache: object) -> None:
         """A ``functools.lru_cache`` was put around the function."""
-        self._keeper(number).cache = weakref.ref(cache)
+        keeper = self._keeper(number)
+        if keeper.cache is None:
+            self._caches.append(keeper)
+        keeper.cache = weakref.ref(cache)
 
     def add_property(self, number: int) -> None:
         """A ``functools.cached_property`` was put around the function."""
@@ -97,9 +108,11 @@ class Kept:
 
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own."""
-        self._flush()
+        self._gather()
         unit = self._current()
-        keeper = self._keeper(number)
+        keeper = self.keepers.get(number) or self._keeper(number)
+        if not keeper.activations:
+            self._entered.append(keeper)
         keeper.activations += 1
         if frame is None or unit is None:
             return
@@ -111,52 +124,57 @@ class Kept:
 
     def leave(self, number: int) -> None:
         """The function returns."""
-        keeper = self._keeper(number)
-        if keeper.activations < _ACTIVATIONS and keeper in self.open:
-            self._flush()
+        keeper = self.keepers.get(number)
+        if keeper is not None and keeper.activations < _ACTIVATIONS and keeper in self.open:
+            self._gather()
             while self.open.pop() is not keeper:
                 pass
 
     def busy(self, number: int) -> bool:
         """Whether the function was entered so often that it need not be watched until the unit ends."""
-        return self._keeper(number).activations >= _ACTIVATIONS
+        keeper = self.keepers.get(number)
+        return keeper is not None and keeper.activations >= _ACTIVATIONS
 
-    def settle(self, unit: Unit, blocks: int) -> None:
+    def settle(self, unit: Unit, blocks: Set[int]) -> None:
         """The outermost unit ends: let it stand on what it met, and look at what it left behind."""
         self.open.clear()
         for keeper in self._active:
-            if blocks & self._mentioning(keeper):
+            if any(not blocks.isdisjoint(self._codes.mentions.get(name, ())) for name in keeper.named):
                 unit.parts.append(keeper.unit)
-        for keeper in self.keepers.values():
-            if keeper.cache is not None:
-                self._count_hits(keeper, unit)
-            if keeper.activations:
-                self._leave_behind(keeper)
+        for keeper in self._caches:
+            self._count_hits(keeper, unit)
+        for keeper in self._entered:
+            self._leave_behind(keeper)
+        self._entered.clear()
         for number, instance in self._present.items():
-            self._numbers[number] = unit.name, frozenset(map(_mark, _contents(instance)))
+            self._numbers[number] = unit.name, frozenset(_marks(_contents(instance)))
         self._present.clear()
 
     def _keeper(self, number: int) -> Keeper:
         found = self.keepers.get(number)
         if found is None:
-            path, qualname = self._codes.names[number]
+            qualname = self._codes.names[number][1]
             state = self._codes.stateful.get(number, Stateful((), ()))
-            unit = Unit(f"what {qualname} keeps", blocks=1 << number, modules={path})
+            unit = Unit(f"what {qualname} keeps", blocks={number})
             found = self.keepers[number] = Keeper(
                 number, qualname.rpartition(".")[2], unit, globals=state.globals, holders=state.holders
             )
         return found
 
     def _look(self, keeper: Keeper, frame: FrameType, unit: Unit) -> None:
-        code = frame.f_code
         if keeper.defaults and keeper.activations == 1:
             keeper.defaults = [(value, _version(value)) for value, _ in keeper.defaults]
         if keeper.globals and keeper.namespace is None:
             keeper.namespace = frame.f_globals
             for name in keeper.globals:
                 keeper.versions.setdefault(name, _version(_find(frame.f_globals, name)))
-        for holder in code.co_varnames[:1] if keeper.is_property else keeper.holders:
-            value = frame.f_locals.get(holder)
+        if not (keeper.is_property or keeper.holders):
+            return
+        code = frame.f_code
+        holders = code.co_varnames[:1] if keeper.is_property else keeper.holders
+        found = frame.f_locals  # made anew at each look
+        for holder in holders:
+            value = found.get(holder)
             if holder in code.co_freevars and issubclass(type(value), _PLACEHOLDERS):
                 self._compare(keeper, holder, value, unit)
             else:
@@ -164,18 +182,19 @@ class Kept:
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
-        try:
-            reference: Callable[[], object] = weakref.ref(instance)
-        except TypeError:
-            self._meet_by_number(keeper, instance, unit)
-            return
-        if keeper.is_property:
-            keeper.computed.append(reference)
-        known = self._met.get(id(instance))
+        number = _identity(instance)
+        known = self._met.get(number)
         if known is None or known[0]() is not instance:
-            self._met[id(instance)] = (reference, unit.name)
+            try:
+                known = weakref.ref(instance), unit.name
+            except TypeError:
+                self._meet_by_number(keeper, instance, unit)
+                return
+            self._met[number] = known
         elif known[1] != unit.name:
             self._stand_on(unit, keeper)
+        if keeper.is_property:
+            keeper.computed.append(known[0])
 
     def _compare(self, keeper: Keeper, holder: str, value: object, unit: Unit) -> None:
         """A variable of the function around: kept from before where it is not what it started with."""
@@ -188,11 +207,12 @@ class Kept:
 
         A container that is empty keeps nothing; of an object that cannot be looked into, its place must do.
         """
-        self._present[id(instance)] = instance
-        known = self._numbers.get(id(instance))
+        number = _identity(instance)
+        self._present[number] = instance
+        known = self._numbers.get(number)
         if known is None or known[0] == unit.name:
             return
-        held = frozenset(map(_mark, _contents(instance)))
+        held = frozenset(_marks(_contents(instance)))
         if held & known[1] or not (held or type(instance) in _PLAIN):
             self._stand_on(unit, keeper)
 
@@ -228,10 +248,6 @@ class Kept:
             self._active.append(keeper)
         keeper.named |= names
 
-    def _mentioning(self, keeper: Keeper) -> int:
-        """Bit mask of the functions whose code names what is kept."""
-        return mask_of(number for name in keeper.named for number in self._codes.mentions.get(name, ()))
-
 
 def _find(namespace: Mapping[str, object], dotted: str) -> object:
     """The value of a dotted name, found in modules, classes and instances without running code of their own."""
@@ -250,12 +266,17 @@ def _version(value: object) -> _Version:
     held = _contents(value)
     containers = [container for container in held[:_LOOKED_INTO] if type(container) in _PLAIN]
     inner = [element for container in containers for element in _contents(container)]
-    return value, len(held) + len(inner), hash((tuple(map(_mark, held)), tuple(map(_mark, inner))))
+    return value, len(held) + len(inner), hash((tuple(_marks(held)), tuple(_marks(inner))))
 
 
-def _mark(element: object) -> object:
-    """What tells an element from another: its value where many are alike, else its identity."""
-    return element if type(element) in _SMALL else id(element)
+def _marks(elements: list[object]) -> Iterable[object]:
+    """What tells each element from another: its value where many are alike, else its identity."""
+    kinds = set(map(_identity, map(type, elements)))
+    if kinds <= _SMALL_KINDS:
+        return elements
+    if kinds.isdisjoint(_SMALL_KINDS):
+        return map(_identity, elements)
+    return [element if _identity(type(element)) in _SMALL_KINDS else _identity(element) for element in elements]
 
 
 def _contents(value: object) -> list[object]:

@@ -96,8 +96,9 @@ class MarkTracer:
 
     def take(self) -> list[int]:
         hit = list(self._hits)
-        for number in hit:
-            self._hits.pop(number, None)
+        # One by one, because other threads go on: what they enter meanwhile stays for the next call.
+        for _ in map(self._hits.pop, hit, hit):
+            pass
         return hit
 
     def intact(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import resolve_name
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import TypeAlias
 
 from pytest_perfcache.facts.digest import fingerprint
 from pytest_perfcache.facts.places import Places
@@ -15,7 +17,10 @@ from pytest_perfcache.facts.stats import Signature
 from pytest_perfcache.model import Fingerprint
 from pytest_perfcache.trace.codes import Codes, ImportSpec, import_statements, nested
 from pytest_perfcache.trace.looking import attributes, file_of, folders_of
-from pytest_perfcache.trace.unit import Touched, Unit, numbers_in, whole
+from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, numbers_in, whole
+
+_Leads: TypeAlias = tuple[frozenset[str], frozenset[str]]
+"""Project paths, and all top-level names, that imports lead to."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +45,7 @@ class _Reached:
     """What a set of modules brings along: everything that they import, directly or not."""
 
     modules: int
-    blocks: int
+    blocks: frozenset[int]
     inputs: frozenset[str]
     untracked: str
     imports: frozenset[str]
@@ -58,10 +63,19 @@ class Modules:
         self._foreign = 0
         self._paths: dict[str, str | None] = {}
         self._reached: dict[frozenset[str], _Reached] = {}
-        self._edges: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._edges: dict[str, _Leads] = {}
+        self._lazy: dict[int, _Leads] = {}
+        self._present: tuple[tuple[str, ...], tuple[int, ...]] = ((), ())
+        self._project: frozenset[str] | None = None
+        self._same: dict[frozenset[str], frozenset[str]] = {}
 
     def add(self, path: str, name: str, source: bytes | None, signature: Signature | None) -> Module:
         """Enter a module that is about to be executed (again)."""
+        module = self._add(path, name, source, signature)
+        self.forget_closures()
+        return module
+
+    def _add(self, path: str, name: str, source: bytes | None, signature: Signature | None) -> Module:
         module = Module(
             number=len(self.by_number),
             path=path,
@@ -76,7 +90,6 @@ class Modules:
             module.unit.parts.append(known.unit)
         self.by_number.append(module)
         self.by_path[path] = module
-        self.forget_closures()
         return module
 
     def add_elsewhere(self, path: str, content: Fingerprint, signature: Signature | None, *, coarse: bool) -> Module:
@@ -103,6 +116,9 @@ class Modules:
     def forget_closures(self) -> None:
         self._reached.clear()
         self._edges.clear()
+        self._lazy.clear()
+        self._present = ((), ())
+        self._project = None
 
     def path_of(self, name: str) -> str | None:
         """The project path of a loaded module; None where it is not loaded or not the project's."""
@@ -129,31 +145,54 @@ class Modules:
     def touched(self, units: Iterable[Unit], paths: Iterable[str]) -> Touched:
         """What a test depends on that consists of these units and starts from these modules."""
         found = whole(units)
-        blocks = elsewhere = 0
+        elsewhere = 0
+        here: set[int] = set()
         roots = set(paths)
         for unit in found:
-            elsewhere |= unit.elsewhere
-            blocks |= unit.blocks
+            here |= unit.blocks
             roots |= unit.modules
+            elsewhere |= unit.elsewhere
+        blocks = here.union(*(unit.ran_elsewhere for unit in found))
+        roots.update(map(self._codes.paths.__getitem__, here))
+        self._notice_imports()
         roots |= self._imported_by(blocks)[0]
-        if blocks & self._codes.reflective:
+        if not blocks.isdisjoint(self._codes.reflective):
             roots |= self._loaded()
         reached = self._reach(frozenset(roots))
-        untracked = next((unit.untracked for unit in found if unit.untracked), reached.untracked)
-        inputs = reached.inputs.union(*(unit.inputs for unit in found))
-        imports = reached.imports.union(*(unit.imports for unit in found))
-        return Touched(reached.modules | elsewhere, blocks | reached.blocks, inputs, untracked, imports)
+        return Touched(
+            reached.modules | elsewhere if elsewhere else reached.modules,
+            array("I", sorted(blocks - reached.blocks)),
+            reached.blocks,
+            self._shared(reached.inputs.union(*(unit.inputs for unit in found))),
+            next((unit.untracked for unit in found if unit.untracked), reached.untracked),
+            self._shared(reached.imports.union(*(unit.imports for unit in found))),
+        )
+
+    def _shared(self, values: frozenset[str]) -> frozenset[str]:
+        """The same object for the same values: most tests of a module touch the same things."""
+        return self._same.setdefault(values, values)
 
     def imported(self, touched: Touched) -> frozenset[str]:
         """Top-level names of everything that these modules and functions import, there or not."""
-        found = self._imported_by(touched.blocks)[1] | touched.imports
+        found = self._imported_by(touched.ran)[1] | self._imported_by(touched.at_import)[1] | touched.imports
         here = numbers_in(touched.modules & ~self._foreign)
         return found.union(*(self._edges_of(self.by_number[number])[1] for number in here))
 
-    def _loaded(self) -> set[str]:
+    def _notice_imports(self) -> None:
+        """Look at ``sys.modules`` again where it is not what it was: what imports lead to may have changed."""
+        loaded = sys.modules.copy()
+        present = tuple(loaded), tuple(map(object.__hash__, loaded.values()))
+        if present != self._present:
+            self._lazy.clear()
+            self._present = present
+            self._project = None
+
+    def _loaded(self) -> frozenset[str]:
         """Every project module in ``sys.modules``: for code that may reach any of them by a computed name."""
-        found = (self.path_of(name) for name in sys.modules.copy())
-        return {path for path in found if path is not None}
+        if self._project is None:
+            found = map(self.path_of_module, sys.modules.copy().values())
+            self._project = frozenset(path for path in found if path is not None)
+        return self._project
 
     def _reach(self, roots: frozenset[str]) -> _Reached:
         found = self._reached.get(roots)
@@ -195,37 +234,40 @@ class Modules:
         file = self.places.root / path
         signature = Signature.of(file)
         source = file.read_bytes() if signature else None
-        reached, edges = self._reached, self._edges
-        module = self.add(path, _loaded_name(str(file)), source, signature)
-        self._reached, self._edges = reached, edges
+        module = self._add(path, _loaded_name(str(file)), source, signature)
         module.coarse = True
         if source is not None and path.endswith(".py"):
             module.imports = tuple(all_imports(source, path))
         return module
 
-    def _edges_of(self, module: Module) -> tuple[frozenset[str], frozenset[str]]:
+    def _edges_of(self, module: Module) -> _Leads:
         found = self._edges.get(module.path)
         if found is None:
             paths, libraries = self._resolve(module.imports, module.path, module.name)
-            for unit in whole([module.unit]):
-                lazy, more = self._imported_by(unit.blocks)
-                paths |= lazy | unit.modules
-                libraries |= more
-            found = self._edges[module.path] = (paths - {module.path}, libraries)
+            units = whole([module.unit])
+            lazy, more = self._imported_by(blocks_of(units))
+            paths = paths.union(lazy, *(self._modules_of(unit) for unit in units))
+            found = self._edges[module.path] = (paths - {module.path}, libraries | more)
         return found
 
-    def _imported_by(self, blocks: int) -> tuple[frozenset[str], frozenset[str]]:
-        """Project paths and top-level names imported inside these functions."""
-        paths: frozenset[str] = frozenset()
-        libraries: frozenset[str] = frozenset()
-        for number in numbers_in(blocks & self._codes.importing):
-            path = self._codes.names[number][0]
-            some, more = self._resolve(self._codes.imports[number], path, self._module(path).name)
-            paths |= some
-            libraries |= more
-        return paths, libraries
+    def _modules_of(self, unit: Unit) -> set[str]:
+        return unit.modules.union(map(self._codes.paths.__getitem__, unit.blocks))
 
-    def _resolve(self, specs: Iterable[ImportSpec], path: str, name: str) -> tuple[frozenset[str], frozenset[str]]:
+    def _imported_by(self, blocks: Iterable[int]) -> _Leads:
+        """Project paths and top-level names imported inside these functions."""
+        paths: set[str] = set()
+        libraries: set[str] = set()
+        for number in self._codes.importing.intersection(blocks):
+            found = self._lazy.get(number)
+            if found is None:
+                path = self._codes.paths[number]
+                name = self._module(path).name
+                found = self._lazy[number] = self._resolve(self._codes.imports[number], path, name)
+            paths |= found[0]
+            libraries |= found[1]
+        return frozenset(paths), frozenset(libraries)
+
+    def _resolve(self, specs: Iterable[ImportSpec], path: str, name: str) -> _Leads:
         """Project paths, and all top-level names, that these import statements lead to."""
         package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
         paths: set[str] = set()
@@ -239,19 +281,21 @@ class Modules:
 
 
 def _join(modules: Iterable[Module]) -> _Reached:
-    mask = blocks = 0
+    mask = 0
+    blocks: set[int] = set()
     inputs: set[str] = set()
     imports: set[str] = set()
     untracked = ""
     for module in modules:
         mask |= 1 << module.number
-        for unit in whole([module.unit]):
-            blocks |= unit.blocks
+        units = whole([module.unit])
+        blocks |= blocks_of(units)
+        for unit in units:
             inputs |= unit.inputs
             imports |= unit.imports
             mask |= unit.elsewhere
             untracked = untracked or unit.untracked
-    return _Reached(mask, blocks, frozenset(inputs), untracked, frozenset(imports))
+    return _Reached(mask, frozenset(blocks), frozenset(inputs), untracked, frozenset(imports))
 
 
 def _targets(specs: Iterable[ImportSpec], package: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.kept import Kept
 from pytest_perfcache.trace.looking import attributes, is_a
 from pytest_perfcache.trace.modules import Modules
-from pytest_perfcache.trace.unit import Unit, mask_of
+from pytest_perfcache.trace.unit import Unit
 
 _CHANGEABLE: Final = (dict, list, set)
 
@@ -31,7 +31,7 @@ class Recorder:
         self.modules = modules
         self.session = Unit("the session's own set-up")
         self._stack = [self.session]
-        self.kept = Kept(codes, self.flush, lambda: self.current if self.at_home else None)
+        self.kept = Kept(codes, self.gather, lambda: self._stack[-1] if get_ident() == self._thread else None)
         calls.scopes = self.kept
         self._thread = get_ident()
         self._inherited = 0
@@ -75,15 +75,17 @@ class Recorder:
         if len(self._stack) < self._inherited:
             self.session.spoil("a copy of the process goes on where the original was")
 
-    def flush(self) -> None:
-        """Give the functions entered so far to the current unit."""
+    def gather(self) -> None:
+        """Give the functions entered so far to the units at work."""
         hit = self.calls.take()
         if hit:
-            blocks, names = mask_of(hit), self.codes.names
-            paths = {names[number][0] for number in hit}
-            for unit in self.at_work():
-                unit.blocks |= blocks
-                unit.modules |= paths
+            self._stack[-1].blocks.update(hit)
+            for keeper in self.kept.open:
+                keeper.unit.blocks.update(hit)
+
+    def flush(self) -> None:
+        """The same, and see whether all of them could be seen."""
+        self.gather()
         if not self.calls.intact():
             self.spoil("another tool took the tracer's place")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -13,17 +13,19 @@ _BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte 
 class Unit:
     """What one piece of work (an import, a collection, a fixture's set-up, a test) touched so far.
 
-    ``blocks`` is a bit mask of function numbers; ``modules`` are paths of project modules; ``inputs`` are fact keys;
-    ``fixtures`` are names of fixtures asked for while it ran; ``parts`` are other units that it stands on;
-    ``elsewhere`` is a bit mask of modules that child processes loaded, ``imports`` top-level names that they imported.
+    ``blocks`` are numbers of functions that ran here, whose modules count as touched; ``modules`` are paths of
+    further project modules; ``inputs`` are fact keys; ``fixtures`` are names of fixtures asked for while it ran;
+    ``parts`` are other units that it stands on. Of child processes: ``ran_elsewhere`` are numbers of functions,
+    ``elsewhere`` is a bit mask of the modules that they loaded, ``imports`` top-level names that they imported.
     """
 
     name: str
-    blocks: int = 0
+    blocks: set[int] = field(default_factory=set)
     modules: set[str] = field(default_factory=set)
     inputs: set[str] = field(default_factory=set)
     fixtures: set[str] = field(default_factory=set)
     parts: list[Unit] = field(default_factory=list)
+    ran_elsewhere: set[int] = field(default_factory=set)
     elsewhere: int = 0
     imports: set[str] = field(default_factory=set)
     untracked: str = ""
@@ -38,11 +40,19 @@ class Touched(NamedTuple):
     """All that a test depends on, in the numbers of this process."""
 
     modules: int
-    blocks: int
+    ran: Sequence[int]
+    """Functions that ran on its behalf."""
+    at_import: frozenset[int]
+    """Functions that ran while its modules were imported; many tests share this set."""
     inputs: frozenset[str]
     untracked: str
     imports: frozenset[str] = frozenset()
     """Top-level names that child processes imported."""
+
+    @property
+    def blocks(self) -> frozenset[int]:
+        """All functions that ran."""
+        return self.at_import.union(self.ran)
 
 
 def mask_of(numbers: Iterable[int]) -> int:
@@ -65,11 +75,20 @@ def numbers_in(mask: int) -> Iterator[int]:
 
 def whole(units: Iterable[Unit]) -> list[Unit]:
     """The units with all their parts, each once."""
-    found: dict[int, Unit] = {}
+    found: dict[Unit, None] = {}
     waiting = list(units)
     while waiting:
         unit = waiting.pop()
-        if id(unit) not in found:
-            found[id(unit)] = unit
+        if unit not in found:
+            found[unit] = None
             waiting += unit.parts
-    return list(found.values())
+    return list(found)
+
+
+def blocks_of(units: Iterable[Unit]) -> set[int]:
+    """The functions that ran in any of these units, here or in child processes."""
+    found: set[int] = set()
+    for unit in units:
+        found |= unit.blocks
+        found |= unit.ran_elsewhere
+    return found
