@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing is not imported: every Python process that a test starts would pay for it
 if TYPE_CHECKING:
     from pytest_perfcache.schedule.meta import claims
 
