@@ -36,7 +36,6 @@ class Known:
         except CodecError:
             return None
 
-
     def verdict(self, nodeid: str) -> Verdict:
         """The verdict of each test of a module."""
         module = self.modules[nodeid.partition("::")[0]]

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +51,8 @@ class Distributions:
 
     @cached_property
     def _owners(self) -> Mapping[str, list[str]]:
+        from importlib import metadata
+
         return metadata.packages_distributions()
 
     def owners(self, module: str) -> frozenset[str]:
@@ -81,6 +82,8 @@ class Distributions:
         return found
 
     def _requires(self, name: str) -> Iterator[str]:
+        from importlib import metadata
+
         requirements = metadata.PathDistribution(self._directories[name]).requires or ()
         for requirement in requirements:
             match = _REQUIREMENT.match(requirement)

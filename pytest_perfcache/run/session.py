@@ -6,34 +6,30 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from pytest_perfcache.collect.sketching import entry_of, sketch_module
-from pytest_perfcache.facts.places import Places
-from pytest_perfcache.model import ModuleRecords
 from pytest_perfcache.collect.known import NOTHING
+from pytest_perfcache.facts.places import Places
 from pytest_perfcache.run.circumstances import Circumstances
-from pytest_perfcache.run.collecting import LightPlugin, SketchingPlugin
+from pytest_perfcache.run.collecting import LightPlugin
 from pytest_perfcache.run.config import TRACING, distributes, settings_of
 from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
 from pytest_perfcache.run.deciding import DecidingPlugin, WorkerDecidingPlugin
 from pytest_perfcache.run.describing import Knowledge
-from pytest_perfcache.run.gathering import record
 from pytest_perfcache.run.distributing import distribute, take_part
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
+from pytest_perfcache.run.gathering import record
 from pytest_perfcache.run.locking import WaitsPlugin, keep_apart
 from pytest_perfcache.run.memory import Memory, open_store
 from pytest_perfcache.run.outlook import look_ahead, open_memory
-from pytest_perfcache.run.recording import RecordingPlugin, Run
 from pytest_perfcache.run.replaying import ReplayPlugin, order_of, save_orders
 from pytest_perfcache.run.results import ResultsPlugin
-from pytest_perfcache.run.saving import Harvest
 from pytest_perfcache.run.serial import arrange
-from pytest_perfcache.run.settling import Collection, collecting, known_modules
+from pytest_perfcache.run.settling import collecting, known_modules
 from pytest_perfcache.run.sharding import SHARD, ShardControllerPlugin, ShardPlugin, Split
 from pytest_perfcache.run.telling import TellingPlugin
 from pytest_perfcache.run.verifying import VerifyingPlugin
@@ -89,7 +85,9 @@ def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> No
     in_detail = packed is None or packed["in detail"]
     light = LightPlugin(config, Places.of(config.rootpath), lambda: known, in_detail=in_detail)
     register(light, "perfcache-light")
-    deciding = WorkerDecidingPlugin(worker_input.get(PLAN, ()), light, tells=bool(packed and packed["sketches"] is not None))
+    deciding = WorkerDecidingPlugin(
+        worker_input.get(PLAN, ()), light, tells=bool(packed and packed["sketches"] is not None)
+    )
     register(deciding, "perfcache-deciding")
     stopped = take_part(config, worker_input)
     meter = CostMeter(worker=True)

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 
 
-@dataclass(slots=True, eq=False)
 class Unit:
     """What one piece of work (an import, a collection, a fixture's set-up, a test) touched so far.
 
     ``blocks`` is a bit mask of function numbers; ``modules`` are paths of project modules; ``inputs`` are fact keys;
     ``fixtures`` are names of fixtures asked for while it ran; ``parts`` are other units that it stands on;
-    ``elsewhere`` is a bit mask of modules that child processes loaded, ``imports`` top-level names that they imported.
+    ``elsewhere`` is a bit mask of modules that child processes loaded, ``imports`` top-level names that they imported;
+    ``untracked`` says in words why this work can not be tracked, and is empty while it can.
     """
 
-    name: str
-    blocks: int = 0
-    modules: set[str] = field(default_factory=set)
-    inputs: set[str] = field(default_factory=set)
-    fixtures: set[str] = field(default_factory=set)
-    parts: list[Unit] = field(default_factory=list)
-    elsewhere: int = 0
-    imports: set[str] = field(default_factory=set)
-    untracked: str = ""
-    """Why this work can not be tracked, in words; empty while it can."""
+    __slots__ = ("blocks", "elsewhere", "fixtures", "imports", "inputs", "modules", "name", "parts", "untracked")
+
+    def __init__(self, name: str, blocks: int = 0, modules: Iterable[str] = ()) -> None:
+        self.name = name
+        self.blocks = blocks
+        self.modules = set(modules)
+        self.inputs: set[str] = set()
+        self.fixtures: set[str] = set()
+        self.parts: list[Unit] = []
+        self.elsewhere = 0
+        self.imports: set[str] = set()
+        self.untracked = ""
 
     def spoil(self, why: str) -> None:
         """Note the first reason why nothing may be concluded from this unit."""
