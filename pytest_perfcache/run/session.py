@@ -16,7 +16,7 @@ from pytest_perfcache.collect.known import NOTHING
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import LightPlugin
-from pytest_perfcache.run.config import TRACING, distributes, settings_of
+from pytest_perfcache.run.config import TRACING, distributes, settings_of, stop_tracing
 from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
 from pytest_perfcache.run.deciding import DecidingPlugin, WorkerDecidingPlugin
 from pytest_perfcache.run.describing import Knowledge
@@ -33,46 +33,20 @@ from pytest_perfcache.run.settling import collecting, known_modules
 from pytest_perfcache.run.sharding import SHARD, ShardControllerPlugin, ShardPlugin, Split
 from pytest_perfcache.run.telling import TellingPlugin
 from pytest_perfcache.run.verifying import VerifyingPlugin
-from pytest_perfcache.run.worker_count import CHOICE, WorkerCountPlugin
+from pytest_perfcache.run.worker_count import CHOICE
 from pytest_perfcache.run.workers import LIGHT, PLAN, ControllerPlugin, WorkerPlugin, unpack_known
 from pytest_perfcache.schedule.jobs import Order
 from pytest_perfcache.settings import Shard
 from pytest_perfcache.trace.tracing import Tracing
 
 
-def begin_tracing(config: pytest.Config) -> None:
-    """Called before the first conftest file is imported, so that none is missed.
-
-    With ``-n`` too: only later it is known whether workers start, and this process is then no longer observed.
-    """
-    known = config.known_args_namespace
-    idle = known.help or known.version or known.collectonly or getattr(known, "perfcache_show", None)
-    is_worker = "PYTEST_XDIST_WORKER" in os.environ
-    controls = bool(getattr(known, "tx", None)) and not is_worker and settings_of(config).replay is None
-    if not settings_of(config).enabled or idle:
-        return
-    if not controls:
-        config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
-    if not is_worker and hasattr(known, "numprocesses"):
-        config.pluginmanager.register(WorkerCountPlugin(), "perfcache-worker-count")
-
-
 def configure(config: pytest.Config) -> None:
     """Join the parts that this process needs."""
-    if not settings_of(config).enabled or config.option.collectonly:
-        return
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         _configure_worker(config, worker_input)
     else:
         _configure_controller(config)
-
-
-def unconfigure(config: pytest.Config) -> None:
-    tracing = config.stash.get(TRACING, None)
-    if tracing is not None:
-        config.stash[TRACING] = None
-        tracing.stop()
 
 
 def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
@@ -109,7 +83,7 @@ def _configure_controller(config: pytest.Config) -> None:
 def _configure_distribution(config: pytest.Config) -> None:
     tracing = config.stash.get(TRACING, None)
     environ = dict(os.environ) if tracing is None else tracing.environ
-    unconfigure(config)
+    stop_tracing(config)
     outlook = look_ahead(config, environ)
     memory, results = outlook.memory, ResultsPlugin()
     telling = _tell(config, memory, results)

@@ -1,0 +1,41 @@
+"""What happens first, before it is known what this run needs: does it take part, and is it observed?
+
+Imports nothing else of the plugin before the answer is yes.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_perfcache.run.config import TRACING, settings_of
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def takes_part(config: pytest.Config) -> bool:
+    """Whether this run is to be planned, recorded or told of."""
+    known = config.known_args_namespace
+    idle = known.help or known.version or known.collectonly or getattr(config.option, "collectonly", False)
+    return settings_of(config).enabled and not idle
+
+
+def begin_tracing(config: pytest.Config) -> None:
+    """Called before the first conftest file is imported, so that none is missed.
+
+    With ``-n`` too: only later it is known whether workers start, and this process is then no longer observed.
+    """
+    known = config.known_args_namespace
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    controls = bool(getattr(known, "tx", None)) and not is_worker and settings_of(config).replay is None
+    if not takes_part(config) or getattr(known, "perfcache_show", None):
+        return
+    if not controls:
+        from pytest_perfcache.trace.tracing import Tracing
+
+        config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
+    if not is_worker and hasattr(known, "numprocesses"):
+        from pytest_perfcache.run.worker_count import WorkerCountPlugin
+
+        config.pluginmanager.register(WorkerCountPlugin(), "perfcache-worker-count")
