@@ -23,6 +23,9 @@ SETTINGS: Final = pytest.StashKey[Settings]()
 TRACING: Final[pytest.StashKey[Tracing | None]] = pytest.StashKey()
 """What observes this process now."""
 
+CHOICE: Final = pytest.StashKey[str]()
+"""What was decided about the workers, in words; not there where nothing was."""
+
 _OWN: Final = "pytest-perfcache"
 
 

@@ -35,7 +35,7 @@ def begin_tracing(config: pytest.Config) -> None:
         from pytest_perfcache.trace.tracing import Tracing
 
         config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
-    if not is_worker and hasattr(known, "numprocesses"):
+    if not is_worker and getattr(known, "numprocesses", None) is not None:
         from pytest_perfcache.run.worker_count import WorkerCountPlugin
 
         config.pluginmanager.register(WorkerCountPlugin(), "perfcache-worker-count")

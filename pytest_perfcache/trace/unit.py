@@ -21,13 +21,13 @@ class Unit:
 
     __slots__ = ("blocks", "elsewhere", "fixtures", "imports", "inputs", "modules", "name", "parts", "untracked")
 
-    def __init__(self, name: str, blocks: int = 0, modules: Iterable[str] = ()) -> None:
+    def __init__(self, name: str, blocks: int = 0, modules: Iterable[str] = (), parts: Iterable[Unit] = ()) -> None:
         self.name = name
         self.blocks = blocks
         self.modules = set(modules)
         self.inputs: set[str] = set()
         self.fixtures: set[str] = set()
-        self.parts: list[Unit] = []
+        self.parts = list(parts)
         self.elsewhere = 0
         self.imports: set[str] = set()
         self.untracked = ""
