@@ -25,6 +25,7 @@ RACY_NS: Final = 2_000_000_000
 _ENTRY: Final = struct.Struct("<QQQQ16s")
 _MAGIC: Final = b"stat1\n"
 _open: Final = open  # tests put another one into `builtins`
+stat: Final = os.stat  # observers put another one into `os`
 
 
 def read_bytes(path: str) -> bytes:
@@ -45,7 +46,7 @@ class Signature(NamedTuple):
     def of(cls, path: str | Path) -> Signature | None:
         """The file's signature now; None where there is no regular file."""
         try:
-            found = os.stat(path)
+            found = stat(path)
         except (OSError, ValueError):
             return None
         if not S_ISREG(found.st_mode):
