@@ -47,9 +47,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     _give_back_path(early_config, args)
     from pytest_perfcache.run.config import stop_tracing
     from pytest_perfcache.run.faults import harmless
-    from pytest_perfcache.run.starting import begin_tracing
+    from pytest_perfcache.run.starting import begin_tracing, unrewritten
 
-    with harmless("records nothing"):
+    with harmless("records nothing"), unrewritten():
         begin_tracing(early_config)
     try:
         return (yield)
@@ -75,9 +75,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     from pytest_perfcache.run.faults import harmless
-    from pytest_perfcache.run.starting import takes_part
+    from pytest_perfcache.run.starting import takes_part, unrewritten
 
-    with harmless("takes no part in this run"):
+    with harmless("takes no part in this run"), unrewritten():
         if takes_part(config):
             from pytest_perfcache.run.session import configure
 
