@@ -166,17 +166,18 @@ def drop_racy_bytecode(source: str) -> None:
     """Remove compiled files so young that they may stem from an earlier content of their source.
 
     Python takes a ``.pyc`` as good when size and whole second of the source agree; a source that was written twice
-    within one second can be older than its text.
+    within one second, or was given its old time again, can be older than its text. Its change time tells.
     """
     try:
-        modified = os.stat(source).st_mtime_ns
+        found = os.stat(source)
+        modified = max(found.st_mtime_ns, found.st_ctime_ns)
         caches = [importlib.util.cache_from_source(source)]
     except (OSError, NotImplementedError):
         return
     if "pytest" in sys.modules:
-        directory, name = os.path.split(caches[0])
         tag = f"{sys.implementation.cache_tag}-pytest-{sys.modules['pytest'].__version__}"
-        caches.append(os.path.join(directory, f"{name.partition('.')[0]}.{tag}.pyc"))
+        stem = os.path.splitext(os.path.basename(source))[0]
+        caches.append(os.path.join(os.path.dirname(caches[0]), f"{stem}.{tag}.pyc"))
     for cache in caches:
         try:
             if os.stat(cache).st_mtime_ns < modified + RACY_NS:
