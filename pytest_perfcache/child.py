@@ -36,19 +36,18 @@ def begin() -> None:
 
 def _trace(value: str) -> Tracing | None:
     import atexit
-    import json
-    from pathlib import Path
 
     from pytest_perfcache.trace import children
+    from pytest_perfcache.trace.handover import Setup
     from pytest_perfcache.trace.tracing import Tracing
 
     ticket, _, directory = value.partition(":")
-    setup = json.loads(Path(directory, "setup").read_bytes())
-    tracing = Tracing.start(Path(setup["root"]), *map(Path, setup["scratch"]))
+    setup = Setup.read(os.path.join(directory, children.SETUP))
+    tracing = Tracing.start(setup.root, *setup.scratch)
     if tracing is not None:
         tracing.children.installed = True
         tracing.children.ticket = ticket
-        tracing.children.directory = Path(directory)
+        tracing.children.directory = directory
         atexit.register(children.finish)
     return tracing
 

@@ -45,15 +45,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> Generator[None, Any, Any]:
     _give_back_path(early_config, args)
+    from pytest_perfcache.run.config import stop_tracing
     from pytest_perfcache.run.faults import harmless
-    from pytest_perfcache.run.session import begin_tracing, unconfigure
+    from pytest_perfcache.run.starting import begin_tracing, unrewritten
 
-    with harmless("records nothing"):
+    with harmless("records nothing"), unrewritten():
         begin_tracing(early_config)
     try:
         return (yield)
     except BaseException:
-        unconfigure(early_config)
+        stop_tracing(early_config)
         raise
 
 
@@ -74,10 +75,13 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     from pytest_perfcache.run.faults import harmless
-    from pytest_perfcache.run.session import configure
+    from pytest_perfcache.run.starting import takes_part, unrewritten
 
-    with harmless("takes no part in this run"):
-        configure(config)
+    with harmless("takes no part in this run"), unrewritten():
+        if takes_part(config):
+            from pytest_perfcache.run.session import configure
+
+            configure(config)
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
@@ -89,6 +93,6 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    from pytest_perfcache.run.session import unconfigure
+    from pytest_perfcache.run.config import stop_tracing
 
-    unconfigure(config)
+    stop_tracing(config)

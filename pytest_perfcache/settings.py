@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_perfcache.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _UNITS: Final = {
     "": 1,
@@ -22,21 +23,21 @@ _UNITS: Final = {
     "gib": 2**30,
 }
 _SPANS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_QUANTITY: Final = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
-_COUNT: Final = re.compile(r"\s*[0-9]{1,15}\s*")
+_QUANTITY: Final = r"(?i)\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([a-z]*)\s*"
+"""Patterns are compiled when they are used: most runs use none."""
+_COUNT: Final = r"\s*[0-9]{1,15}\s*"
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
 _FALSE: Final = frozenset(("0", "false", "no", "off", ""))
 ORDERS: Final = ("auto", "fastest", "failed", "longest", "file", "none")
-_CAPACITY: Final = re.compile(r"\s*([^=\s][^=]*?)\s*=\s*([0-9]{1,6})\s*")
-_WORKER: Final = re.compile(r"[\w.:@-]+")
-_SHARD: Final = re.compile(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*")
+_CAPACITY: Final = r"\s*([^=\s][^=]*?)\s*=\s*([0-9]{1,6})\s*"
+_WORKER: Final = r"[\w.:@-]+"
+_SHARD: Final = r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*"
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Part ``index`` of ``total``, counted from 1."""
+class Shard(NamedTuple):
+    """Part ``number`` of ``total``, counted from 1."""
 
-    index: int
+    number: int
     total: int
 
 
@@ -58,7 +59,7 @@ def parse_span(text: str) -> float:
 
 
 def parse_count(text: str) -> int:
-    if not _COUNT.fullmatch(text):
+    if not re.fullmatch(_COUNT, text):
         raise ValueError("takes a whole number, 0 or more")
     return int(text)
 
@@ -85,7 +86,7 @@ def parse_resources(text: str) -> Mapping[str, int]:
     """Capacities by name from lines, or parts between commas, such as ``gpu=2``."""
     found = {}
     for part in filter(str.strip, re.split(r"[,\n]", text)):
-        match = _CAPACITY.fullmatch(part)
+        match = re.fullmatch(_CAPACITY, part)
         if match is None or int(match[2]) == 0:
             raise ValueError("takes NAME=CAPACITY, such as gpu=2, one a line or with commas between them")
         found[match[1]] = int(match[2])
@@ -100,14 +101,14 @@ def parse_parallel(text: str) -> str:
 
 
 def parse_shard(text: str) -> Shard:
-    match = _SHARD.fullmatch(text)
+    match = re.fullmatch(_SHARD, text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ValueError("takes I/N with 1 <= I <= N, such as 2/5")
     return Shard(int(match[1]), int(match[2]))
 
 
 def parse_worker(text: str) -> str:
-    if not _WORKER.fullmatch(text):
+    if not re.fullmatch(_WORKER, text):
         raise ValueError("takes the name of a worker, such as gw0")
     return text
 
@@ -121,15 +122,14 @@ def parse_report(text: str) -> tuple[str, str]:
 
 
 def _quantity(text: str, units: Mapping[str, int], expected: str) -> float:
-    match = _QUANTITY.fullmatch(text)
+    match = re.fullmatch(_QUANTITY, text)
     factor = units.get(match[2].lower()) if match else None
     if match is None or factor is None:
         raise ValueError(expected)
     return float(match[1]) * factor
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One setting and every way to give it. ``flag`` is the command line's; ini and environment follow the name.
 
     ``switch`` options take no value on the command line and set ``on``.
@@ -295,8 +295,7 @@ OPTIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What the user asked for. ``ttl`` in seconds, ``size_limit`` in bytes."""
 
     enabled: bool

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from pytest_perfcache.decide.table import Situation, rule_for
 from pytest_perfcache.facts.world import Changed, Rebound, Same, State
@@ -22,8 +21,7 @@ FRESH_SHARE: Final = 1 - _JITTER
 """A record younger than this share of its time to live is fresh, whatever its test."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """The facts of one module's records that do not simply hold now."""
 
     states: Mapping[Fact, Changed | Rebound]
@@ -60,8 +58,7 @@ class Changes:
         return []
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """What this run asks for, apart from the facts."""
 
     now: float

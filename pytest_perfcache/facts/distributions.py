@@ -10,14 +10,17 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint, fingerprint_all
+from pytest_perfcache.facts.stats import read_bytes, stat
 from pytest_perfcache.model import Fingerprint
 
-_VOLATILE: Final = re.compile(r"(\.pyc|\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json))$|^\.\./")
+_VOLATILE: Final = (
+    ".pyc",
+    *(f".dist-info/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")),
+)
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _AFTER_INSTALL: Final = 2.0
 """Seconds: an installer writes RECORD last; what is younger than that was edited afterwards."""
@@ -52,6 +55,8 @@ class Distributions:
 
     @cached_property
     def _owners(self) -> Mapping[str, list[str]]:
+        from importlib import metadata
+
         return metadata.packages_distributions()
 
     def owners(self, module: str) -> frozenset[str]:
@@ -81,6 +86,8 @@ class Distributions:
         return found
 
     def _requires(self, name: str) -> Iterator[str]:
+        from importlib import metadata
+
         requirements = metadata.PathDistribution(self._directories[name]).requires or ()
         for requirement in requirements:
             match = _REQUIREMENT.match(requirement)
@@ -92,16 +99,17 @@ def _fingerprint(directory: Path) -> Fingerprint:
     record = directory / "RECORD"
     try:
         lines = record.read_text("utf-8").splitlines()
-        installed = record.stat().st_mtime
+        installed = stat(record).st_mtime
     except OSError:
         return fingerprint_all((directory.name, *_tree(directory)))
     parts = [directory.name]
+    base = f"{directory.parent}{os.sep}"
     for line in sorted(lines):
         path, _, size = _fields(line)
-        if _VOLATILE.search(path):
+        if path.startswith("../") or path.endswith(_VOLATILE):
             continue
         parts.append(line)
-        edited = _edited(directory.parent / path, size, installed)
+        edited = _edited(base + path, size, installed)
         if edited is not None:
             parts.append(edited)
     return fingerprint_all(parts)
@@ -114,16 +122,16 @@ def _fields(line: str) -> tuple[str, str, str]:
     return path, digest, size
 
 
-def _edited(path: Path, size: str, installed: float) -> str | None:
+def _edited(path: str, size: str, installed: float) -> str | None:
     """The content's fingerprint when a file is not as it was installed, else None."""
     try:
-        found = os.stat(path)
+        found = stat(path)
     except OSError:
         return "missing"
     if found.st_mtime <= installed + _AFTER_INSTALL and (not size.isdigit() or int(size) == found.st_size):
         return None
     try:
-        return fingerprint(path.read_bytes()).hex()
+        return fingerprint(read_bytes(path)).hex()
     except OSError:
         return "unreadable"
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
 from importlib.machinery import all_suffixes
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint_all
-from pytest_perfcache.facts.places import Places
-from pytest_perfcache.model import Fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_perfcache.facts.places import Places
+    from pytest_perfcache.model import Fingerprint
 
 _ENTRIES: Final = "@"
 _SEPARATOR: Final = ";"
@@ -58,7 +61,7 @@ class ImportResolver:
         """The first place that has the module; of a package without ``__init__``, every place up to that."""
         spread: list[str] = []
         for entry in entries:
-            directory = os.path.join(self._places.root, entry)
+            directory = self._places.full(entry)
             found = self._provider(directory, parts[0])
             if found.endswith(_SPREAD):
                 spread += [f"{entry}/{found}", *self._inside(directory, parts)]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import site
 import sys
-import sysconfig
-import tempfile
-from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _TOOL_CACHES: Final = tuple(
     f"{os.sep}{name}{os.sep}" for name in (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__")
@@ -18,26 +17,45 @@ _TOOL_CACHES: Final = tuple(
 _FOREIGN_PARTS: Final = frozenset(("site-packages", "dist-packages", "node_modules", ".tox", ".nox", ".git"))
 
 
+@cache
 def _library_prefixes() -> tuple[str, ...]:
-    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    paths |= {*site.getsitepackages(), site.getusersitepackages()}
-    real = {os.path.realpath(path) for path in paths if path}
-    return tuple(sorted(path.rstrip(os.sep) + os.sep for path in real | {path for path in paths if path}))
+    """Where the standard library and installed distributions lie; without ``sysconfig``, which takes 5 ms to ask."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
+    paths = {os.path.join(prefix, below, version) for prefix in prefixes for below in ("lib", sys.platlibdir)}
+    paths |= {os.path.dirname(os.__file__), *site.getsitepackages(), site.getusersitepackages()}
+    return tuple(sorted(path.rstrip(os.sep) + os.sep for path in paths | {os.path.realpath(path) for path in paths}))
 
 
-@dataclass(frozen=True, slots=True)
 class Places:
-    """The project's root and what does not belong to the project though it may lie inside."""
+    """The project's root and what does not belong to the project though it may lie inside.
 
-    root: Path
-    libraries: tuple[str, ...] = field(default_factory=_library_prefixes)
-    scratch: tuple[str, ...] = ()
-    """Directories whose contents are made by the run itself: never an input."""
+    ``base`` is the root as text; ``libraries`` and ``scratch`` are directories with a trailing separator. What lies
+    in ``scratch`` is made by the run itself: never an input.
+    """
+
+    __slots__ = ("base", "libraries", "scratch")
+
+    def __init__(self, base: str, scratch: tuple[str, ...] = ()) -> None:
+        self.base = base
+        self.libraries = _library_prefixes()
+        self.scratch = scratch
 
     @classmethod
-    def of(cls, root: Path, *scratch: Path) -> Places:
+    def of(cls, root: Path | str, *scratch: Path | str) -> Places:
         made = {os.path.realpath(path) for path in scratch}
-        return cls(Path(os.path.realpath(root)), scratch=tuple(sorted(path + os.sep for path in made)))
+        return cls(os.path.realpath(root), tuple(sorted(path + os.sep for path in made)))
+
+    @property
+    def root(self) -> Path:
+        """The project's root."""
+        from pathlib import Path
+
+        return Path(self.base)
+
+    def full(self, name: str) -> str:
+        """The absolute path of a name from the root."""
+        return os.path.join(self.base, name)
 
     def relative(self, path: str) -> str:
         """``path`` relative to the root with forward slashes; absolute where it lies outside.
@@ -45,28 +63,28 @@ class Places:
         Links are followed only in the part above the root, so that a link inside the project stays what it is.
         """
         full = os.path.abspath(path)
-        prefix = f"{self.root}{os.sep}"
+        prefix = f"{self.base}{os.sep}"
         if not full.startswith(prefix):
             head, tail = os.path.split(full)
             real = _real_library(head) if full.startswith(self.libraries) else os.path.realpath(head)
             full = os.path.join(real, tail)
         if full.startswith(prefix):
             return full[len(prefix) :].replace(os.sep, "/")
-        return "." if full == str(self.root) else full
+        return "." if full == self.base else full
 
     def is_project(self, path: str) -> bool:
         """Whether code in this file is the project's own, to be traced function by function."""
         name = self.relative(path)
         if os.path.isabs(name):
             return False
-        full = f"{self.root}{os.sep}{name}"
+        full = f"{self.base}{os.sep}{name}"
         if full.startswith(self.libraries) or not _FOREIGN_PARTS.isdisjoint(name.split("/")):
             return False
         return not self._in_virtual_environment(name)
 
     def is_library(self, path: str) -> bool:
         """Whether the file belongs to the interpreter or to an installed distribution."""
-        return path.startswith((*self.libraries, str(Path(sys.prefix, "lib")) + os.sep))
+        return path.startswith((*self.libraries, os.path.join(sys.prefix, "lib", "")))
 
     def is_scratch(self, path: str) -> bool:
         """Whether the run makes this for itself: its own directories, caches of tools, and what the kernel shows."""
@@ -76,7 +94,7 @@ class Places:
 
     def _in_virtual_environment(self, name: str) -> bool:
         parts = name.split("/")[:-1]
-        return any(_has_marker(os.path.join(self.root, *parts[: depth + 1])) for depth in range(len(parts)))
+        return any(_has_marker(os.path.join(self.base, *parts[: depth + 1])) for depth in range(len(parts)))
 
 
 @cache
@@ -92,8 +110,3 @@ def _has_marker(directory: str) -> bool:
     if found is None:
         found = _markers[directory] = os.path.exists(os.path.join(directory, "pyvenv.cfg"))
     return found
-
-
-def temporary_root() -> str:
-    """The directory for temporary files, with a trailing separator."""
-    return os.path.realpath(tempfile.gettempdir()) + os.sep

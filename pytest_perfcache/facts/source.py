@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from pytest_perfcache.facts.digest import fingerprint_all
-from pytest_perfcache.model import Fingerprint
+from pytest_perfcache.model import Fingerprint, enclosing_name
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -69,22 +69,6 @@ class Analysis:
                 return None
             name = name.rpartition(".")[0].removesuffix(".<locals>")
         return ""
-
-
-def enclosing_name(qualname: str) -> str:
-    """The named scope around a lambda, comprehension or generator expression.
-
-    >>> enclosing_name("Cart.total.<locals>.<lambda>")
-    'Cart.total'
-    """
-    parts: list[str] = []
-    for part in qualname.split("."):
-        if part.startswith("<") and part != "<locals>":
-            break
-        parts.append(part)
-    while parts and parts[-1] == "<locals>":
-        parts.pop()
-    return ".".join(parts)
 
 
 def analyse(content: bytes) -> Analysis | None:

@@ -9,19 +9,29 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from stat import S_ISREG
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
 from pytest_perfcache.model import Fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 RACY_NS: Final = 2_000_000_000
 """Two seconds: the coarsest time stamps among common file systems."""
 
 _ENTRY: Final = struct.Struct("<QQQQ16s")
 _MAGIC: Final = b"stat1\n"
+_open: Final = open  # tests put another one into `builtins`
+stat: Final = os.stat  # observers put another one into `os`
+
+
+def read_bytes(path: str) -> bytes:
+    """The content of a file; OSError where it can not be read."""
+    with _open(path, "rb") as file:
+        return file.read()
 
 
 class Signature(NamedTuple):
@@ -36,7 +46,7 @@ class Signature(NamedTuple):
     def of(cls, path: str | Path) -> Signature | None:
         """The file's signature now; None where there is no regular file."""
         try:
-            found = os.stat(path)
+            found = stat(path)
         except (OSError, ValueError):
             return None
         if not S_ISREG(found.st_mode):
@@ -53,7 +63,7 @@ class StatCache:
     Looks at each file once; :meth:`forget` makes it look again.
     """
 
-    def __init__(self, root: Path, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, root: Path | str, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._root = root
         self._clock_ns = clock_ns
         self._known: dict[str, tuple[Signature, Fingerprint]] = {}
@@ -78,7 +88,7 @@ class StatCache:
             self.changed = True
 
     def _look(self, path: str) -> Fingerprint:
-        full = self._root / path
+        full = os.path.join(self._root, path)
         signature = Signature.of(full)
         if signature is None:
             return ABSENT
@@ -86,7 +96,7 @@ class StatCache:
         if known is not None and known[0] == signature:
             return known[1]
         try:
-            content = fingerprint(full.read_bytes())
+            content = fingerprint(read_bytes(full))
         except OSError:
             return ABSENT
         self.reads += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +28,7 @@ def document(session: Session) -> dict[str, Any]:
             "efficiency": session.efficiency,
             "reasons": dict(session.by_reason()),
         },
-        "parallel": None if session.parallel is None else asdict(session.parallel),
+        "parallel": None if session.parallel is None else session.parallel._asdict(),
         "tests": {nodeid: _test(session, nodeid) for nodeid in session.nodeids()},
     }
 

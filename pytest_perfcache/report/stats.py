@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_perfcache.model import TestResult, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """Counts and seconds of some tests."""
 
     hits: int = 0
@@ -27,8 +26,7 @@ class Totals:
         return self.hits / total if total else None
 
 
-@dataclass(frozen=True, slots=True)
-class Parallel:
+class Parallel(NamedTuple):
     """What became of the workers' time, in seconds summed over the workers; ``wall`` is that of the run."""
 
     wall: float
@@ -51,8 +49,7 @@ class Parallel:
     """Time in tests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """All that is told of a session."""
 
     verdicts: Mapping[str, Verdict]

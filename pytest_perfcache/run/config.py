@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from pytest_perfcache import __version__
 from pytest_perfcache.errors import SettingsError
-from pytest_perfcache.facts.places import Places
-from pytest_perfcache.facts.run import run_facts
-from pytest_perfcache.model import Fingerprint
 from pytest_perfcache.settings import OPTIONS, Settings
-from pytest_perfcache.trace.children import nested
-from pytest_perfcache.trace.tracing import Tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_perfcache.facts.places import Places
+    from pytest_perfcache.model import Fingerprint
+    from pytest_perfcache.trace.tracing import Tracing
 
 SETTINGS: Final = pytest.StashKey[Settings]()
-TRACING: Final = pytest.StashKey[Tracing | None]()
+TRACING: Final[pytest.StashKey[Tracing | None]] = pytest.StashKey()
 """What observes this process now."""
+
+CHOICE: Final = pytest.StashKey[str]()
+"""What was decided about the workers, in words; not there where nothing was."""
 
 _OWN: Final = "pytest-perfcache"
 
@@ -36,8 +39,22 @@ def settings_of(config: pytest.Config) -> Settings:
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
         # A test that runs pytest in a child process is traced with all that the child does: it has to do it.
-        config.stash[SETTINGS] = replace(settings, enabled=settings.enabled and not nested())
+        config.stash[SETTINGS] = settings._replace(enabled=settings.enabled and not _nested())
     return config.stash[SETTINGS]
+
+
+def stop_tracing(config: pytest.Config) -> None:
+    """Observe this process no longer."""
+    tracing = config.stash.get(TRACING, None)
+    if tracing is not None:
+        config.stash[TRACING] = None
+        tracing.stop()
+
+
+def _nested() -> bool:
+    """Whether this process is a traced child, or runs in one: then what does that is loaded."""
+    children = sys.modules.get("pytest_perfcache.trace.children")
+    return children is not None and bool(children.nested())
 
 
 def distributes(options: object) -> bool:
@@ -47,6 +64,8 @@ def distributes(options: object) -> bool:
 
 def facts_of_run(config: pytest.Config, environ: Mapping[str, str]) -> dict[str, Fingerprint]:
     """The facts of this run that every test depends on."""
+    from pytest_perfcache.facts.run import run_facts
+
     root = str(config.rootpath)
     return run_facts(
         options=vars(config.option),
@@ -78,7 +97,7 @@ def named_node_ids(config: pytest.Config, places: Places) -> tuple[str, ...]:
     for argument in config.args:
         path, colons, rest = argument.partition("::")
         if colons:
-            named.append(f"{places.relative(str(Path(config.invocation_params.dir, path)))}::{rest}")
+            named.append(f"{places.relative(os.path.join(config.invocation_params.dir, path))}::{rest}")
     return tuple(named)
 
 

@@ -6,15 +6,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_perfcache.schedule.workers import Costs
-from pytest_perfcache.schedule.xdist_worker import shared_fixtures
-from pytest_perfcache.store.protocol import Store
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    from pytest_perfcache.schedule.workers import Costs
+    from pytest_perfcache.store.protocol import Store
 
 _KEY: Final = "costs"
 _SETUPS: Final = "setups"
@@ -50,6 +50,8 @@ class CostMeter:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        from pytest_perfcache.schedule.xdist_worker import shared_fixtures
+
         self._fixtures = dict(shared_fixtures(item))
         wall = time.perf_counter()
         try:
@@ -89,6 +91,10 @@ class CostMeter:
 
 def read_costs(store: Store) -> Costs:
     """What was learnt; the defaults for what was not, or can not be read."""
+    from dataclasses import asdict
+
+    from pytest_perfcache.schedule.workers import Costs
+
     known = _read(store, _KEY)
     defaults = asdict(Costs())
     return Costs(**{name: type(default)(known.get(name, default)) for name, default in defaults.items()})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pytest_perfcache.model import History, Outcome, Reason, Verdict
 from pytest_perfcache.schedule.estimates import Estimates
@@ -12,15 +13,14 @@ from pytest_perfcache.schedule.jobs import Job
 from pytest_perfcache.schedule.meta import TestMeta, job_of
 
 
-@dataclass(frozen=True, slots=True)
-class Knowledge:
+class Knowledge(NamedTuple):
     """What earlier runs tell of the tests, by node id. ``seconds``: expected durations."""
 
     seconds: Mapping[str, float]
     failed: AbstractSet[str] = frozenset()
     """What failed last time, or is flaky."""
     changed: AbstractSet[str] = frozenset()
-    setups: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    setups: Mapping[tuple[str, str], float] = MappingProxyType({})
     """Measured seconds of shared set-up, by fixture and scope."""
     only_marked: bool = False
     """Whether tests that are not marked ``parallel_safe`` run one at a time."""
@@ -52,8 +52,8 @@ class Knowledge:
     def _jobs(self, metas: Iterable[TestMeta], estimates: Estimates) -> Iterable[Job]:
         for meta in metas:
             nodeid = meta.nodeid
-            yield replace(
-                job_of(meta, estimates.seconds(nodeid), setup_seconds=self.setups, only_marked=self.only_marked),
+            seconds = estimates.seconds(nodeid)
+            yield job_of(meta, seconds, setup_seconds=self.setups, only_marked=self.only_marked)._replace(
                 failed_last=nodeid in self.failed,
                 is_new=not self.knows(nodeid),
                 changed=nodeid in self.changed,

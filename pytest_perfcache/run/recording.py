@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -24,8 +23,7 @@ _UNIT: Final = pytest.StashKey[Unit]()
 _PHASES: Final = ("setup", "call", "teardown")
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One test as it ran here."""
 
     nodeid: str
@@ -36,14 +34,14 @@ class Run:
     touched: Touched
 
 
-@dataclass(slots=True)
 class _Current:
     """The test that runs now."""
 
-    unit: Unit
-    phases: list[tuple[str, Outcome]] = field(default_factory=list)
-    duration: float = 0.0
-    entered: set[str] = field(default_factory=set)
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.phases: list[tuple[str, Outcome]] = []
+        self.duration = 0.0
+        self.entered: set[str] = set()
 
     def outcome(self) -> Outcome:
         """A clean pass is a passed report for each phase (and for each subtest), in this process, and nothing else."""

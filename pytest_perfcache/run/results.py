@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
@@ -30,12 +29,12 @@ class CachedReport(pytest.TestReport):
         )
 
 
-@dataclass(slots=True)
 class _Phases:
-    outcomes: list[Outcome] = field(default_factory=list)
-    phases: set[str] = field(default_factory=set)
-    duration: float = 0.0
-    worker: str | None = None
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.phases: set[str] = set()
+        self.duration = 0.0
+        self.worker: str | None = None
 
     def outcome(self) -> Outcome:
         """The gravest; a pass is one only when the test was called and torn down."""
@@ -55,8 +54,7 @@ _GRAVITY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Unseen:
+class Unseen(NamedTuple):
     """Hits of modules whose tests nobody looked at: how many, and the seconds that they took when they last ran."""
 
     tests: int = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import Final
@@ -189,12 +188,12 @@ def merge(
             before = known.get(RECORDS + module.path)
             tests = merged.setdefault(module.path, dict(decode_or_empty(module.path, before).tests))
             for nodeid, history in module.tests.items():
-                records = tuple(replace(record, facts=(*record.facts, *extra)) for record in history.records)
+                records = tuple(record._replace(facts=(*record.facts, *extra)) for record in history.records)
                 passed = history.last is Outcome.PASSED
                 contradicted = history.last in RECORDED and contradicts(module.path, nodeid, passed)
                 tests[nodeid] = learn(
                     tests.get(nodeid),
-                    replace(history, records=records),
+                    history._replace(records=records),
                     contradicted=contradicted,
                     flaky_passes=flaky_passes,
                 )

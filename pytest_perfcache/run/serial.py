@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
@@ -52,8 +51,7 @@ def _job_of_chunk(key: str, chunk: Sequence[pytest.Item], knowledge: Knowledge) 
     first = jobs[0]
     wider = {setup for job in jobs for setup in job.setups if not setup.scope.startswith(first.file)}
     own = {Setup(first.file, _SWITCH_SECONDS)} if len(jobs) == 1 and first.file in first.scopes else set()
-    return replace(
-        first,
+    return first._replace(
         key=key,
         seconds=sum(job.seconds for job in jobs),
         setups=tuple(sorted(wider | own, key=lambda setup: setup.scope)),

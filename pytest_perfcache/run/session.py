@@ -6,9 +6,8 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,52 +15,26 @@ from pytest_perfcache.collect.known import NOTHING
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import LightPlugin
-from pytest_perfcache.run.config import TRACING, distributes, settings_of
+from pytest_perfcache.run.config import CHOICE, TRACING, distributes, settings_of, stop_tracing
 from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
 from pytest_perfcache.run.deciding import DecidingPlugin, WorkerDecidingPlugin
-from pytest_perfcache.run.describing import Knowledge
-from pytest_perfcache.run.distributing import distribute, take_part
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
 from pytest_perfcache.run.gathering import record
 from pytest_perfcache.run.locking import WaitsPlugin, keep_apart
 from pytest_perfcache.run.memory import Memory, open_store
 from pytest_perfcache.run.outlook import look_ahead, open_memory
-from pytest_perfcache.run.replaying import ReplayPlugin, order_of, save_orders
 from pytest_perfcache.run.results import ResultsPlugin
-from pytest_perfcache.run.serial import arrange
 from pytest_perfcache.run.settling import collecting, known_modules
-from pytest_perfcache.run.sharding import SHARD, ShardControllerPlugin, ShardPlugin, Split
-from pytest_perfcache.run.streaming import RECORDS, Sender
 from pytest_perfcache.run.telling import TellingPlugin
-from pytest_perfcache.run.verifying import VerifyingPlugin
-from pytest_perfcache.run.worker_count import CHOICE, WorkerCountPlugin
-from pytest_perfcache.run.workers import LIGHT, PLAN, ControllerPlugin, WorkerPlugin, unpack_known
-from pytest_perfcache.schedule.jobs import Order
-from pytest_perfcache.settings import Shard
-from pytest_perfcache.trace.tracing import Tracing
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-def begin_tracing(config: pytest.Config) -> None:
-    """Called before the first conftest file is imported, so that none is missed.
-
-    With ``-n`` too: only later it is known whether workers start, and this process is then no longer observed.
-    """
-    known = config.known_args_namespace
-    idle = known.help or known.version or known.collectonly or getattr(known, "perfcache_show", None)
-    is_worker = "PYTEST_XDIST_WORKER" in os.environ
-    controls = bool(getattr(known, "tx", None)) and not is_worker and settings_of(config).replay is None
-    if not settings_of(config).enabled or idle:
-        return
-    if not controls:
-        config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
-    if not is_worker and hasattr(known, "numprocesses"):
-        config.pluginmanager.register(WorkerCountPlugin(), "perfcache-worker-count")
+    from pytest_perfcache.settings import Shard
 
 
 def configure(config: pytest.Config) -> None:
     """Join the parts that this process needs."""
-    if not settings_of(config).enabled or config.option.collectonly:
-        return
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         _configure_worker(config, worker_input)
@@ -69,14 +42,12 @@ def configure(config: pytest.Config) -> None:
         _configure_controller(config)
 
 
-def unconfigure(config: pytest.Config) -> None:
-    tracing = config.stash.get(TRACING, None)
-    if tracing is not None:
-        config.stash[TRACING] = None
-        tracing.stop()
-
-
 def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
+    from pytest_perfcache.run.distributing import take_part
+    from pytest_perfcache.run.sharding import SHARD, ShardPlugin
+    from pytest_perfcache.run.workers import LIGHT, PLAN, WorkerPlugin, unpack_known
+    from pytest_perfcache.settings import Shard
+
     register = config.pluginmanager.register
     if SHARD in worker_input:
         index, total, seconds = worker_input[SHARD]
@@ -109,9 +80,13 @@ def _configure_controller(config: pytest.Config) -> None:
 
 
 def _configure_distribution(config: pytest.Config) -> None:
+    from pytest_perfcache.run.distributing import distribute
+    from pytest_perfcache.run.replaying import save_orders
+    from pytest_perfcache.run.workers import ControllerPlugin
+
     tracing = config.stash.get(TRACING, None)
     environ = dict(os.environ) if tracing is None else tracing.environ
-    unconfigure(config)
+    stop_tracing(config)
     outlook = look_ahead(config, environ)
     memory, results = outlook.memory, ResultsPlugin()
     telling = _tell(config, memory, results)
@@ -143,12 +118,18 @@ def _configure_serial(config: pytest.Config) -> None:
         memory.planner.everything()
         _shard(config, settings.shard, memory, telling)
     if settings.replay is not None:
+        from pytest_perfcache.run.replaying import ReplayPlugin, order_of
+
         register(ReplayPlugin(order_of(memory.store, settings.replay), telling), "perfcache-replay")
     circumstances = Circumstances.of(config, places, now=time.time(), settings=settings)
 
     def arranged(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-        if settings.replay is not None:
+        if settings.replay is not None or not items:
             return list(items)
+        from pytest_perfcache.run.describing import Knowledge
+        from pytest_perfcache.run.serial import arrange
+        from pytest_perfcache.schedule.jobs import Order
+
         knowledge = Knowledge.of(memory.planner.histories(), results.verdicts, read_setups(memory.store))
         return arrange(items, knowledge, Order(settings.order), config)
 
@@ -176,12 +157,17 @@ def _tell(config: pytest.Config, memory: Memory, results: ResultsPlugin) -> Tell
     register(results, "perfcache-results")
     register(telling, "perfcache-telling")
     if memory.settings.verify:
+        from pytest_perfcache.run.verifying import VerifyingPlugin
+
         register(VerifyingPlugin(memory, results), "perfcache-verifying")
     return telling
 
 
 def _shard(config: pytest.Config, shard: Shard, memory: Memory, telling: TellingPlugin) -> None:
     """Once all records are loaded."""
+    from pytest_perfcache.run.describing import Knowledge
+    from pytest_perfcache.run.sharding import ShardControllerPlugin, ShardPlugin, Split
+
     seconds = Knowledge.of(memory.planner.histories(), {}).seconds
     split = Split.current(memory.store, shard.total, seconds)
     plugin = ShardControllerPlugin(shard, split, memory.store, telling)

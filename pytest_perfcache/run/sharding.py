@@ -42,7 +42,7 @@ class Split:
 
     def save(self, store: Store, shard: Shard) -> None:
         """Remember that a shard has run."""
-        document = {"seconds": dict(self.seconds), "ran": [*self.ran, shard.index]}
+        document = {"seconds": dict(self.seconds), "ran": [*self.ran, shard.number]}
         store.set(_key(shard.total), json.dumps(document).encode())
 
 
@@ -69,7 +69,7 @@ class ShardPlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """After every other choice; tests with one node id go together."""
-        total, index = self._shard.total, self._shard.index
+        total, index = self._shard.total, self._shard.number
         jobs = self._knowledge.describe([meta_of(item) for item in {item.nodeid: item for item in items}.values()])
         plan = plan_shards(jobs, total)
         mine = plan.parts[index - 1]
@@ -98,7 +98,7 @@ class ShardControllerPlugin:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput[SHARD] = [self._shard.index, self._shard.total, dict(self._split.seconds)]
+        node.workerinput[SHARD] = [self._shard.number, self._shard.total, dict(self._split.seconds)]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

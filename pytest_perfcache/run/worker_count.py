@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_perfcache.run.config import TRACING, settings_of
+from pytest_perfcache.run.config import CHOICE, TRACING, settings_of
 from pytest_perfcache.run.cores import share_cores
 from pytest_perfcache.run.costs import read_costs
 from pytest_perfcache.run.faults import harmless
@@ -16,9 +16,6 @@ from pytest_perfcache.run.outlook import expect, look_ahead, store_of
 from pytest_perfcache.schedule.bounds import load_of
 from pytest_perfcache.schedule.machine import read_machine
 from pytest_perfcache.schedule.workers import WorkerPlan, plan_workers
-
-CHOICE: Final = pytest.StashKey[str]()
-"""What was decided about the workers, in words; not there where nothing was."""
 
 _ENVIRONMENT: Final = "PYTEST_XDIST_AUTO_NUM_WORKERS"
 """By this variable the user tells xdist the number that ``auto`` stands for."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
-from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,6 +48,8 @@ class Estimates:
     """Expected seconds of any test, from the expectations learnt so far by node id."""
 
     def __init__(self, learnt: Mapping[str, float]) -> None:
+        from statistics import median
+
         self._learnt: Final = learnt
         families: defaultdict[str, list[float]] = defaultdict(list)
         files: defaultdict[str, list[float]] = defaultdict(list)
@@ -72,8 +72,7 @@ class Estimates:
         return self._files.get(file_of(nodeid), self._all)
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(NamedTuple):
     """How much longer tests take in this run than expected, from the sums of both seconds.
 
     A median of ratios would follow the shortest tests, whose durations are mostly overhead.

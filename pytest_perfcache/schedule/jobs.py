@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 SESSION: Final = "session"
 """The scope every test lies in; a fixture of this scope lives as long as its worker."""
@@ -21,8 +20,7 @@ class Order(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A resource a test needs while it runs.
 
     `amount=None` claims the whole resource, an integer that many of its capacity; `shared` admits
@@ -37,16 +35,14 @@ class Claim:
     scope: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(NamedTuple):
     """The set-up cost, in seconds, of the shared fixtures a test uses in one scope."""
 
     scope: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One test that must run.
 
     `key` is unique in the run (the node id, unless that occurs twice); `seconds` is the expected

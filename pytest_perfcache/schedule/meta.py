@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from pytest_perfcache.errors import PerfcacheError
 from pytest_perfcache.schedule.jobs import SESSION, Claim, Job, Setup
@@ -29,11 +28,8 @@ class ResourceError(PerfcacheError):
     """A resource mark, or capacity, that cannot be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class TestMeta:
+class TestMeta(NamedTuple):
     """One collected test: `fixtures` are the shared ones it uses, as (name, scope they live in)."""
-
-    __test__ = False
 
     nodeid: str
     file: str = ""
@@ -43,6 +39,9 @@ class TestMeta:
     group: str = ""
     alone: bool = False
     parallel_safe: bool = False
+
+
+TestMeta.__test__ = False  # type: ignore[attr-defined]  # for pytest: it is no class of tests
 
 
 def claims(resource: str, *, amount: int | None = None, shared: bool = False) -> Callable[[Function], Function]:

@@ -7,8 +7,7 @@ both only read, or when both take a counted part and the parts fit into the capa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_perfcache.schedule.jobs import Job
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_CAPACITY: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """How one worker uses one resource: reading, a counted part, or all of it."""
 
     reads: bool = False
@@ -39,12 +37,12 @@ class Use:
         return self.whole or (not other.whole and self.reads >= other.reads and self.amount >= other.amount)
 
 
-@dataclass(slots=True)
 class _Holding:
     """The claims of one worker: of its queued tests in order, and of fixtures still alive."""
 
-    queued: list[Job] = field(default_factory=list)
-    alive: dict[tuple[str, str], Claim] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.queued: list[Job] = []
+        self.alive: dict[tuple[str, str], Claim] = {}
 
 
 class Ledger:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -170,7 +169,7 @@ class PerfcacheScheduling:
     def _learn(self, keys: Sequence[str], metas: Sequence[TestMeta]) -> None:
         new = [(key, meta) for key, meta in zip(keys, metas, strict=True) if key not in self._jobs]
         jobs = self._describe([meta for _, meta in new])
-        fresh = [replace(job, key=key) for (key, _), job in zip(new, jobs, strict=True)]
+        fresh = [job._replace(key=key) for (key, _), job in zip(new, jobs, strict=True)]
         excesses = [sentence for job in fresh if (sentence := self.assignment.ledger.excess(job))]
         if excesses:
             raise pytest.UsageError("; ".join(excesses))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-import secrets
-import shutil
+import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def _create(directory: Path) -> None:
 
     As pytest's own cacheprovider does; the loser of a race removes its sibling.
     """
-    sibling = directory.with_name(f"{directory.name}-{secrets.token_hex(8)}")
+    sibling = directory.with_name(f"{directory.name}-{os.urandom(8).hex()}")
     # Not tempfile.mkdtemp: its mode 0700 would shut out those the umask lets in.
     sibling.mkdir()
     try:
@@ -56,6 +55,8 @@ def _create(directory: Path) -> None:
             (sibling / name).write_text(text, encoding="utf-8")
         sibling.rename(directory)
     except OSError as error:
+        import shutil
+
         shutil.rmtree(sibling, ignore_errors=True)
         if error.errno not in _EXISTS or not directory.is_dir():
             raise

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from pytest_perfcache.errors import StoreError
 
@@ -16,8 +15,7 @@ class UnusableStoreError(StoreError):
     """What lies in the store's place cannot have been written by it: it must be replaced."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStats:
+class StoreStats(NamedTuple):
     """What a store did in its own life (hits, misses, evictions) and what it holds now."""
 
     hits: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class TieredStore:
 
     def stats(self) -> StoreStats:
         """Return what was asked of both together, and `slow`'s evictions, entries and size."""
-        return replace(self._slow.stats(), hits=self._hits, misses=self._misses)
+        return self._slow.stats()._replace(hits=self._hits, misses=self._misses)
 
     def _note(self, keys: Iterable[str]) -> None:
         if self._depth:

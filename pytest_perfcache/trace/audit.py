@@ -15,7 +15,6 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.trace.inputs import Inputs
@@ -140,6 +139,8 @@ class AuditObserver:
             return
         creates = True
         if name.startswith("file:"):
+            from urllib.parse import unquote, urlsplit
+
             uri = urlsplit(name)
             name, creates = unquote(uri.path), "mode=r" not in uri.query or "mode=rwc" in uri.query
         if name in ("", ":memory:"):

@@ -10,55 +10,59 @@ from __future__ import annotations
 
 import _posixsubprocess
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
-from pytest_perfcache.trace.exchange import Exchange
+from pytest_perfcache.facts.stats import read_bytes
 from pytest_perfcache.trace.handover import Handover
-from pytest_perfcache.trace.programs import Word, found, has_entry, is_helper, is_this_python, title, words_of
-from pytest_perfcache.trace.recorder import Recorder
-from pytest_perfcache.trace.unit import Unit
+from pytest_perfcache.trace.programs import found, has_entry, is_helper, is_this_python, title, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_perfcache.trace.exchange import Exchange
+    from pytest_perfcache.trace.programs import Word
+    from pytest_perfcache.trace.recorder import Recorder
+    from pytest_perfcache.trace.unit import Unit
 
 VARIABLE: Final = "PERFCACHE_CHILD"
 """Ticket and directory, joined by a colon. A traced child takes it out of its environment before anything runs."""
 _NAME: Final = os.fsencode(VARIABLE)
-_SUFFIX: Final = ".json"
-_Environment: TypeAlias = Mapping[Any, Any] | None
+SETUP: Final = "setup"
+"""The file for children in their parent's directory."""
+_SUFFIX: Final = ".trace"
+_Environment: TypeAlias = "Mapping[Any, Any] | None"
 _ARGS, _CANDIDATES, _DIRECTORY, _ENVIRONMENT, _PREEXEC = 0, 1, 4, 5, -2
 """Places in the arguments of ``_posixsubprocess.fork_exec``."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Started:
+class _Started(NamedTuple):
     ticket: str
     name: str
     units: tuple[Unit, ...]
 
 
-@dataclass(slots=True, eq=False)
 class Children:
-    """Those of this process. ``ticket``: its own, empty where it is the session's."""
+    """Those of this process. ``ticket``: its own, empty where it is the session's.
 
-    recorder: Recorder
-    exchange: Exchange
-    harness_asks: Callable[[int], bool]
-    installed: bool = field(default_factory=has_entry)
-    spawning: bool = False
-    """A program is being spawned that was decided upon; the interpreter will tell of it."""
-    ticket: str = ""
-    directory: Path | None = None
-    _process: int = field(default_factory=os.getpid)
-    _owner: int = 0
-    _count: int = 0
-    _forking: _Started | None = None
-    _outstanding: list[_Started] = field(default_factory=list)
-    _undo: ExitStack = field(default_factory=ExitStack)
+    ``spawning``: a program is being spawned that was decided upon; the interpreter will tell of it.
+    """
+
+    def __init__(self, recorder: Recorder, exchange: Exchange, harness_asks: Callable[[int], bool]) -> None:
+        self.recorder = recorder
+        self.exchange = exchange
+        self.harness_asks = harness_asks
+        self.installed = has_entry()
+        self.spawning = False
+        self.ticket = ""
+        self.directory = ""
+        self._process = os.getpid()
+        self._owner = 0
+        self._count = 0
+        self._forking: _Started | None = None
+        self._outstanding: list[_Started] = []
+        self._undo = ExitStack()
 
     def install(self) -> None:
         """Be told of every start from now on."""
@@ -73,7 +77,9 @@ class Children:
 
     def close(self) -> None:
         self._undo.close()
-        if self.directory is not None and self._owner == os.getpid():
+        if self.directory and self._owner == os.getpid():
+            import shutil
+
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -141,20 +147,23 @@ class Children:
     def finish(self) -> None:
         """This process ends: tell the parent."""
         ticket, self.ticket = self.ticket, ""
-        if not ticket or self.directory is None or self._process != os.getpid():
+        if not ticket or not self.directory or self._process != os.getpid():
             return
         self.settle()
-        self.exchange.hand_over().write(self.directory / f"{ticket}{_SUFFIX}")
+        self.exchange.hand_over().write(os.path.join(self.directory, ticket + _SUFFIX))
 
     def _patch(self, owner: Any, name: str, value: Callable[..., Any]) -> None:
         self._undo.callback(setattr, owner, name, getattr(owner, name))
         setattr(owner, name, value)
 
-    def _home(self) -> Path:
-        if self.directory is None:
-            self.directory = Path(tempfile.mkdtemp(prefix="perfcache-"))
+    def _home(self) -> str:
+        """Where children find what they need and leave what they touched: a child's is that of its parent."""
+        if not self.directory:
+            import tempfile
+
+            self.directory = tempfile.mkdtemp(prefix="perfcache-")
             self._owner = os.getpid()
-            (self.directory / "setup").write_text(self.exchange.setup(), "utf-8")
+            self.exchange.setup().write(os.path.join(self.directory, SETUP))
         return self.directory
 
     def _started(self, name: str) -> _Started:
@@ -166,14 +175,14 @@ class Children:
         return started
 
     def _take_over(self, started: _Started) -> None:
-        file = self._home() / f"{started.ticket}{_SUFFIX}"
+        file = os.path.join(self._home(), started.ticket + _SUFFIX)
         try:
-            data = file.read_bytes()
+            data = read_bytes(file)
         except OSError:
             return
         self._outstanding.remove(started)
         handover = Handover.decode(data)
-        file.unlink()
+        os.unlink(file)
         why = handover.untracked
         if handover.environment != sys.prefix:
             why = "it belongs to another environment"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
-from pytest_perfcache.facts.world import VOLATILE_VARIABLES
+from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
 from pytest_perfcache.trace.inputs import Inputs
 
 _getframe: Final = sys._getframe  # tests take it away from `sys`

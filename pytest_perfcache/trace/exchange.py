@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.facts.imports import ImportResolver, import_name
-from pytest_perfcache.facts.places import Places
-from pytest_perfcache.facts.stats import Signature
+from pytest_perfcache.facts.stats import Signature, read_bytes
 from pytest_perfcache.model import Kind
-from pytest_perfcache.trace.handover import Handover, Loaded, Seen
-from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.handover import Handover, Loaded, Seen, Setup
 from pytest_perfcache.trace.looking import file_of
-from pytest_perfcache.trace.modules import Modules, all_imports
-from pytest_perfcache.trace.recorder import Recorder
-from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, mask_of, numbers_in, whole
+from pytest_perfcache.trace.modules import all_imports
+from pytest_perfcache.trace.unit import blocks_of, mask_of, numbers_in, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_perfcache.facts.places import Places
+    from pytest_perfcache.trace.inputs import Inputs
+    from pytest_perfcache.trace.modules import Modules
+    from pytest_perfcache.trace.recorder import Recorder
+    from pytest_perfcache.trace.unit import Touched, Unit
 
 _STDLIB: Final = sys.stdlib_module_names | frozenset(sys.builtin_module_names)
 
@@ -41,9 +44,9 @@ class Exchange:
         self._known = frozenset(sys.modules)
         self._whole = whole_process
 
-    def setup(self) -> str:
+    def setup(self) -> Setup:
         """What a child needs to know to observe itself."""
-        return json.dumps({"root": str(self._places.root), "scratch": self._places.scratch})
+        return Setup(self._places.base, self._places.scratch)
 
     def hand_over(self) -> Handover:
         """What this process touched, with all that its units stand on."""
@@ -73,7 +76,7 @@ class Exchange:
         self._inputs.adopt_writes(handover.written, handover.made, units[0])
         blocks = [self._recorder.codes.enter(path, qualname) for path, qualname in handover.blocks]
         modules = mask_of(self._add(module, units) for module in handover.modules)
-        inputs = {key for key, seen in (handover.inputs or {}).items() if self._inputs.adopt(key, seen)}
+        inputs = {key for key, seen in handover.inputs.items() if self._inputs.adopt(key, seen)}
         inputs |= self._adopt_places(handover)
         for unit in units:
             unit.ran_elsewhere.update(blocks)
@@ -105,7 +108,7 @@ class Exchange:
             module = self._modules.by_number[number]
             yield Loaded(module.path, module.content, module.signature, module.coarse)
 
-    def _look_at_unseen(self) -> Iterator[Path]:
+    def _look_at_unseen(self) -> Iterator[str]:
         """Files of modules that were loaded out of sight, such as the main script: each is an input as a whole."""
         for name, module in sys.modules.copy().items():
             file = file_of(module)
@@ -119,12 +122,12 @@ class Exchange:
             signature = Signature.of(file)
             if not known and (signature is None or signature.racy(self._begun)):
                 self._recorder.spoil(f"{path} may have changed while it was loaded")
-            yield Path(file)
+            yield file
 
-    def _imports(self, unseen: Iterable[Path]) -> set[str]:
+    def _imports(self, unseen: Iterable[str]) -> set[str]:
         """Top-level names that came to this process, and those that code out of sight asks for."""
         names = {name.partition(".")[0] for name in sys.modules.keys() - self._known}
-        sources: list[bytes | str] = [path.read_bytes() for path in unseen if path.is_file()]
+        sources: list[bytes | str] = [read_bytes(path) for path in unseen if os.path.isfile(path)]
         if self._whole and "-c" in sys.orig_argv[:-1]:
             sources.append(sys.orig_argv[sys.orig_argv.index("-c") + 1])
         for source in sources:

@@ -1,16 +1,24 @@
-"""What a child process touched, as it tells its parent: one JSON document."""
+"""What a child process touched, as it tells its parent.
+
+Written with ``marshal``: both ends are the same interpreter, and the child needs to import nothing for it when it
+ends, when the project's own modules may shadow the standard library's.
+"""
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pytest_perfcache.facts.stats import Signature
-from pytest_perfcache.model import Fingerprint
+from pytest_perfcache.facts.stats import Signature, read_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_perfcache.model import Fingerprint
+
+
+_open: Final = open  # tests put another one into `builtins`
 
 
 class Seen(NamedTuple):
@@ -30,64 +38,66 @@ class Loaded(NamedTuple):
     coarse: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(NamedTuple):
     """All that a child and its own children touched. ``imports``: top-level names, found along ``entries``."""
 
     environment: str
     """``sys.prefix``."""
     untracked: str
-    modules: tuple[Loaded, ...] = ()
-    blocks: tuple[tuple[str, str], ...] = ()
-    inputs: Mapping[str, Seen] | None = None
-    imports: tuple[str, ...] = ()
-    entries: tuple[str, ...] = ()
-    written: tuple[str, ...] = ()
-    made: tuple[str, ...] = ()
+    modules: tuple[Loaded, ...]
+    blocks: tuple[tuple[str, str], ...]
+    inputs: Mapping[str, Seen]
+    imports: tuple[str, ...]
+    entries: tuple[str, ...]
+    written: tuple[str, ...]
+    made: tuple[str, ...]
 
     def encode(self) -> bytes:
-        document = {
-            "environment": self.environment,
-            "untracked": self.untracked,
-            "modules": [
-                [module.path, module.content.hex(), module.signature, module.coarse] for module in self.modules
-            ],
-            "blocks": self.blocks,
-            "inputs": {
-                key: [seen.fingerprint and seen.fingerprint.hex(), seen.looked, seen.signature]
-                for key, seen in (self.inputs or {}).items()
-            },
-            "imports": self.imports,
-            "entries": self.entries,
-            "written": self.written,
-            "made": self.made,
-        }
-        return json.dumps(document).encode("ascii")
+        modules = [(path, content, _plain(signature), coarse) for path, content, signature, coarse in self.modules]
+        inputs = {key: (seen.fingerprint, seen.looked, _plain(seen.signature)) for key, seen in self.inputs.items()}
+        return marshal.dumps((self.environment, self.untracked, modules, self.blocks, inputs, *self[5:]))
 
     @classmethod
     def decode(cls, data: bytes) -> Handover:
-        """ValueError, KeyError or TypeError where this is no handover."""
-        document: dict[str, Any] = json.loads(data)
+        """EOFError, ValueError or TypeError where this is no handover."""
+        environment, untracked, modules, blocks, inputs, *rest = marshal.loads(data)
         return cls(
-            environment=document["environment"],
-            untracked=document["untracked"],
-            modules=tuple(
-                Loaded(path, bytes.fromhex(content), _signature(signature), coarse)
-                for path, content, signature, coarse in document["modules"]
-            ),
-            blocks=tuple((path, qualname) for path, qualname in document["blocks"]),
-            inputs={
-                key: Seen(None if content is None else bytes.fromhex(content), looked, _signature(signature))
-                for key, (content, looked, signature) in document["inputs"].items()
-            },
-            **{name: tuple(document[name]) for name in ("imports", "entries", "written", "made")},
+            environment,
+            untracked,
+            tuple(Loaded(path, content, _signature(of), coarse) for path, content, of, coarse in modules),
+            blocks,
+            {key: Seen(content, looked, _signature(of)) for key, (content, looked, of) in inputs.items()},
+            *rest,
         )
 
-    def write(self, target: Path) -> None:
+    def write(self, target: str) -> None:
         """At once or not at all."""
-        draft = target.with_suffix(".part")
-        draft.write_bytes(self.encode())
+        draft = f"{target}.part"
+        _write(draft, self.encode())
         os.replace(draft, target)
+
+
+class Setup(NamedTuple):
+    """What a child needs to know to observe itself: the project's root, and what is no input."""
+
+    root: str
+    scratch: tuple[str, ...]
+
+    def write(self, target: str) -> None:
+        _write(target, marshal.dumps(tuple(self)))
+
+    @classmethod
+    def read(cls, source: str) -> Setup:
+        return cls(*marshal.loads(read_bytes(source)))
+
+
+def _write(path: str, data: bytes) -> None:
+    with _open(path, "wb") as file:
+        file.write(data)
+
+
+def _plain(signature: Signature | None) -> tuple[int, ...] | None:
+    return None if signature is None else tuple(signature)
 
 
 def _signature(values: Iterable[int] | None) -> Signature | None:

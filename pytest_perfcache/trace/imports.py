@@ -8,19 +8,22 @@ code object passes by here after it was compiled, rewritten or loaded. All are u
 from __future__ import annotations
 
 import importlib.util
+import os
 import runpy
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.machinery import SourceFileLoader
-from pathlib import Path
-from types import CodeType, ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_perfcache.facts.stats import RACY_NS, Signature
+from pytest_perfcache.facts.stats import RACY_NS, Signature, read_bytes
 from pytest_perfcache.trace.codes import import_statements
-from pytest_perfcache.trace.modules import Module, Modules
-from pytest_perfcache.trace.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import CodeType, ModuleType
+
+    from pytest_perfcache.trace.modules import Module, Modules
+    from pytest_perfcache.trace.recorder import Recorder
 
 _REWRITER: Final = "AssertionRewritingHook"
 
@@ -61,7 +64,7 @@ class ImportObserver:
             __tracebackhide__ = True
             path = observer._project_path(module)
             if path is not None and module.__file__ is not None:
-                drop_racy_bytecode(Path(module.__file__))
+                drop_racy_bytecode(module.__file__)
                 observer._loaded[path] = Signature.of(module.__file__)
             original(self, module)
 
@@ -78,7 +81,7 @@ class ImportObserver:
             if path is None:
                 original(self, module)
                 return
-            drop_racy_bytecode(Path(self.path))
+            drop_racy_bytecode(self.path)
             signature = Signature.of(self.path)
             with observer._loading(self.path):
                 code = self.get_code(module.__name__)
@@ -109,7 +112,7 @@ class ImportObserver:
             return
         signature = Signature.of(origin)
         with self._loading(origin):
-            source = Path(origin).read_bytes()
+            source = read_bytes(origin)
         code = compile(source, code.co_filename, "exec", dont_inherit=True)
         name = namespace["__name__"] if spec is None else spec.name
         self._execute(places.relative(origin), code, namespace, signature, name)
@@ -142,9 +145,9 @@ class ImportObserver:
             self._modules.forget_closures()
 
     def _entered(self, path: str, code: CodeType, name: str, signature: Signature | None) -> Module:
-        file = self._modules.places.root / path
-        with self._loading(str(file)):
-            source = file.read_bytes() if signature is not None else None
+        file = self._modules.places.full(path)
+        with self._loading(file):
+            source = read_bytes(file) if signature is not None else None
         module = self._modules.add(path, name, source, signature)
         module.coarse = module.coarse or Signature.of(file) != signature
         module.imports = tuple(import_statements(code))
@@ -159,23 +162,25 @@ class ImportObserver:
             self.importing.pop()
 
 
-def drop_racy_bytecode(source: Path) -> None:
+def drop_racy_bytecode(source: str) -> None:
     """Remove compiled files so young that they may stem from an earlier content of their source.
 
     Python takes a ``.pyc`` as good when size and whole second of the source agree; a source that was written twice
-    within one second can be older than its text.
+    within one second, or was given its old time again, can be older than its text. Its change time tells.
     """
     try:
-        modified = source.stat().st_mtime_ns
-        caches = [Path(importlib.util.cache_from_source(str(source)))]
+        found = os.stat(source)
+        modified = max(found.st_mtime_ns, found.st_ctime_ns)
+        caches = [importlib.util.cache_from_source(source)]
     except (OSError, NotImplementedError):
         return
     if "pytest" in sys.modules:
         tag = f"{sys.implementation.cache_tag}-pytest-{sys.modules['pytest'].__version__}"
-        caches.append(caches[0].with_name(f"{source.stem}.{tag}.pyc"))
+        stem = os.path.splitext(os.path.basename(source))[0]
+        caches.append(os.path.join(os.path.dirname(caches[0]), f"{stem}.{tag}.pyc"))
     for cache in caches:
         try:
-            if cache.stat().st_mtime_ns < modified + RACY_NS:
-                cache.unlink(missing_ok=True)
+            if os.stat(cache).st_mtime_ns < modified + RACY_NS:
+                os.unlink(cache)
         except OSError:
             continue

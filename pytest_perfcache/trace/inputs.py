@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
-from pytest_perfcache.facts.places import Places
-from pytest_perfcache.facts.stats import Signature, StatCache
-from pytest_perfcache.facts.world import (
+from pytest_perfcache.facts.stats import Signature, StatCache, read_bytes
+from pytest_perfcache.facts.surroundings import (
     environment_fingerprint,
     glob_fingerprint,
     listing_fingerprint,
     stat_fingerprint,
     whole_environment,
 )
-from pytest_perfcache.model import Fingerprint, Kind
+from pytest_perfcache.model import Kind
 from pytest_perfcache.trace.handover import Seen
-from pytest_perfcache.trace.recorder import Recorder
-from pytest_perfcache.trace.unit import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_perfcache.facts.places import Places
+    from pytest_perfcache.model import Fingerprint
+    from pytest_perfcache.trace.recorder import Recorder
+    from pytest_perfcache.trace.unit import Unit
 
 _PLACES: Final = (Kind.FILE, Kind.DIRECTORY, Kind.STAT)
 _UNSEEN: Final = Seen(None)
@@ -80,7 +84,7 @@ class Inputs:
 
     def depend_on_absence(self, unit: Unit, name: str) -> None:
         """``unit`` would change if this file, relative to the root, appeared."""
-        if f"{Kind.FILE}:{name}" in self._signatures or not os.path.exists(self._places.root / name):
+        if f"{Kind.FILE}:{name}" in self._signatures or not os.path.exists(self._places.full(name)):
             self.depend_on_file(unit, name)
 
     def wrote(self, path: str) -> None:
@@ -127,7 +131,7 @@ class Inputs:
                 return False
         elif kind == Kind.ENVIRONMENT_NAMES:
             seen = Seen(whole_environment(self._environ))
-        elif kind in _PLACES and self._own(os.path.join(self._places.root, name)):
+        elif kind in _PLACES and self._own(self._places.full(name)):
             return False
         known = self.seen(key)
         if known == _UNSEEN:
@@ -153,7 +157,7 @@ class Inputs:
         unit.inputs.add(key)
 
     def _glob(self, pattern: str) -> Fingerprint:
-        return glob_fingerprint(self._places, pattern, StatCache(self._places.root).content)
+        return glob_fingerprint(self._places, pattern, StatCache(self._places.base).content)
 
     def settle(self) -> dict[str, Fingerprint]:
         """All inputs with their fingerprints at first use; those that moved since are left out."""
@@ -171,13 +175,13 @@ class Inputs:
 
     def _content_now(self, key: str, before: Signature | None, first: Fingerprint | None) -> Fingerprint | None:
         """A file's content, None where it is not what it was at first; touching a file changes nothing."""
-        path = self._places.root / key.partition(":")[2]
+        path = self._places.full(key.partition(":")[2])
         signature = Signature.of(path)
         if signature is None or before is None:
             return ABSENT if signature is before else None
         if signature == before and first is not None:
             return first
-        content = fingerprint(path.read_bytes())
+        content = fingerprint(read_bytes(path))
         return content if signature == before or content == first else None
 
     def _holds(self, key: str, found: Fingerprint) -> bool:
@@ -214,12 +218,12 @@ class Inputs:
 
     def _first_look(self, key: str, name: str) -> Fingerprint | None:
         """The content now; of a large file only the signature, where that can tell a later write."""
-        path = self._places.root / name
+        path = self._places.full(name)
         signature = self._signatures[key] = Signature.of(path)
         if signature is None or (signature.size > _SMALL and not signature.racy(time.time_ns())):
             return None
         try:
-            return fingerprint(path.read_bytes())
+            return fingerprint(read_bytes(path))
         except OSError:
             return None
 

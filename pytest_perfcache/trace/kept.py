@@ -17,18 +17,21 @@ import functools
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Set
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from itertools import islice
-from types import BuiltinFunctionType, FrameType, FunctionType
-from typing import Any, Final, TypeAlias
+from types import BuiltinFunctionType, FunctionType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pytest_perfcache.facts.world import VOLATILE_VARIABLES
-from pytest_perfcache.trace.codes import Codes
+from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import Stateful
 from pytest_perfcache.trace.unit import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Set
+    from types import FrameType
+
+    from pytest_perfcache.trace.codes import Codes
 
 _ACTIVATIONS: Final = 500
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
@@ -47,29 +50,48 @@ _LOOKED_AT: Final = 1000
 _Version: TypeAlias = tuple[object, int, int]
 
 
-@dataclass(slots=True, eq=False)
 class Keeper:
-    """One function that may keep something."""
+    """One function that may keep something.
 
-    number: int
-    name: str
-    unit: Unit
-    globals: tuple[str, ...] = ()
-    holders: tuple[str, ...] = ()
-    cache: weakref.ref[Any] | None = None
-    hits: int = 0
-    named: set[str] = field(default_factory=set)
-    """Names under which others find what it keeps; empty until there is evidence that something is kept."""
-    activations: int = 0
-    versions: dict[str, _Version] = field(default_factory=dict)
-    namespace: dict[str, Any] | None = None
-    computed: list[Callable[[], object]] = field(default_factory=list)
-    """Weak references to objects whose ``cached_property`` this function computed in the current unit."""
-    is_property: bool = False
-    first: dict[str, object] = field(default_factory=dict)
-    """Values of outer variables when the function first ran, where they are such that many are alike."""
-    defaults: list[tuple[object, _Version | None]] = field(default_factory=list)
-    """Default values of its arguments that can be changed, with their state when a unit first came by."""
+    ``named``: names under which others find what it keeps, empty until there is evidence that something is kept;
+    ``computed``: weak references to objects whose ``cached_property`` it computed in the current unit;
+    ``first``: values of outer variables when it first ran, where they are such that many are alike;
+    ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by.
+    """
+
+    __slots__ = (
+        "activations",
+        "cache",
+        "computed",
+        "defaults",
+        "first",
+        "globals",
+        "hits",
+        "holders",
+        "is_property",
+        "name",
+        "named",
+        "namespace",
+        "number",
+        "unit",
+        "versions",
+    )
+
+    def __init__(self, number: int, name: str, unit: Unit, state: Stateful) -> None:
+        self.number = number
+        self.name = name
+        self.unit = unit
+        self.globals, self.holders = state
+        self.cache: weakref.ref[Any] | None = None
+        self.hits = 0
+        self.named: set[str] = set()
+        self.activations = 0
+        self.versions: dict[str, _Version] = {}
+        self.namespace: dict[str, Any] | None = None
+        self.computed: list[Callable[[], object]] = []
+        self.is_property = False
+        self.first: dict[str, object] = {}
+        self.defaults: list[tuple[object, _Version | None]] = []
 
 
 class Kept:
@@ -156,9 +178,7 @@ class Kept:
             qualname = self._codes.names[number][1]
             state = self._codes.stateful.get(number, Stateful((), ()))
             unit = Unit(f"what {qualname} keeps", blocks={number})
-            found = self.keepers[number] = Keeper(
-                number, qualname.rpartition(".")[2], unit, globals=state.globals, holders=state.holders
-            )
+            found = self.keepers[number] = Keeper(number, qualname.rpartition(".")[2], unit, state)
         return found
 
     def _look(self, keeper: Keeper, frame: FrameType, unit: Unit) -> None:

@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.util import resolve_name
-from pathlib import Path
-from types import CodeType, ModuleType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pytest_perfcache.facts.digest import fingerprint
-from pytest_perfcache.facts.places import Places
-from pytest_perfcache.facts.stats import Signature
-from pytest_perfcache.model import Fingerprint
-from pytest_perfcache.trace.codes import Codes, ImportSpec, import_statements, nested
+from pytest_perfcache.facts.stats import Signature, read_bytes
+from pytest_perfcache.trace.codes import import_statements, nested
 from pytest_perfcache.trace.looking import attributes, file_of, folders_of
 from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, numbers_in, whole
 
 _Leads: TypeAlias = tuple[frozenset[str], frozenset[str]]
 """Project paths, and all top-level names, that imports lead to."""
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import CodeType, ModuleType
 
-@dataclass(slots=True, eq=False)
+    from pytest_perfcache.facts.places import Places
+    from pytest_perfcache.model import Fingerprint
+    from pytest_perfcache.trace.codes import Codes, ImportSpec
+
+
 class Module:
     """One project module as it was loaded: its content then, and what its import touched.
 
     ``coarse``: it was loaded out of sight, so nothing finer than its whole content can stand for it.
     """
 
-    number: int
-    path: str
-    name: str
-    content: Fingerprint
-    signature: Signature | None
-    unit: Unit
-    imports: tuple[ImportSpec, ...] = ()
-    coarse: bool = False
+    __slots__ = ("coarse", "content", "imports", "name", "number", "path", "signature", "unit")
+
+    def __init__(
+        self,
+        number: int,
+        path: str,
+        name: str,
+        content: Fingerprint,
+        signature: Signature | None,
+        *,
+        coarse: bool = False,
+    ) -> None:
+        self.number = number
+        self.path = path
+        self.name = name
+        self.content = content
+        self.signature = signature
+        self.unit = Unit(f"import of {path}")
+        self.imports: tuple[ImportSpec, ...] = ()
+        self.coarse = coarse
 
 
-@dataclass(slots=True)
-class _Reached:
+class _Reached(NamedTuple):
     """What a set of modules brings along: everything that they import, directly or not."""
 
     modules: int
@@ -76,14 +89,7 @@ class Modules:
         return module
 
     def _add(self, path: str, name: str, source: bytes | None, signature: Signature | None) -> Module:
-        module = Module(
-            number=len(self.by_number),
-            path=path,
-            name=name,
-            content=fingerprint(source or b""),
-            signature=signature,
-            unit=Unit(f"import of {path}"),
-        )
+        module = Module(len(self.by_number), path, name, fingerprint(source or b""), signature)
         known = self.by_path.get(path)
         if known is not None:
             module.coarse = known.content != module.content
@@ -97,7 +103,7 @@ class Modules:
         key = (path, content, coarse)
         module = self._elsewhere.get(key)
         if module is None:
-            module = Module(len(self.by_number), path, "", content, signature, Unit(f"import of {path}"), coarse=coarse)
+            module = Module(len(self.by_number), path, "", content, signature, coarse=coarse)
             self._elsewhere[key] = module
             self._foreign |= 1 << module.number
             self.by_number.append(module)
@@ -137,10 +143,10 @@ class Modules:
         """The path from the root; that of the archive for a module that lies in one."""
         if not self.places.is_project(file):
             return None
-        path = Path(file)
-        while not path.exists() and path != path.parent:
-            path = path.parent
-        return self.places.relative(str(path) if path.is_file() else file)
+        path, above = file, os.path.dirname(file)
+        while not os.path.exists(path) and path != above:
+            path, above = above, os.path.dirname(above)
+        return self.places.relative(path if os.path.isfile(path) else file)
 
     def touched(self, units: Iterable[Unit], paths: Iterable[str]) -> Touched:
         """What a test depends on that consists of these units and starts from these modules."""
@@ -231,10 +237,10 @@ class Modules:
         return module if module is not None else self._add_unseen(path)
 
     def _add_unseen(self, path: str) -> Module:
-        file = self.places.root / path
+        file = self.places.full(path)
         signature = Signature.of(file)
-        source = file.read_bytes() if signature else None
-        module = self._add(path, _loaded_name(str(file)), source, signature)
+        source = read_bytes(file) if signature else None
+        module = self._add(path, _loaded_name(file), source, signature)
         module.coarse = True
         if source is not None and path.endswith(".py"):
             module.imports = tuple(all_imports(source, path))
@@ -319,7 +325,7 @@ def _loaded_name(file: str) -> str:
     for name, module in sys.modules.copy().items():
         if file_of(module) == file:
             return name
-    return Path(file).stem
+    return os.path.splitext(os.path.basename(file))[0]
 
 
 def all_imports(source: bytes | str, path: str) -> Iterator[ImportSpec]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import builtins
 import opcode
 from collections.abc import Iterator
-from inspect import CO_GENERATOR
 from itertools import pairwise
 from types import CodeType
 from typing import Final, NamedTuple
@@ -27,6 +26,8 @@ _GUARDS: Final = frozenset(("AttributeError", "KeyError", "hasattr", "getattr"))
 _CALLS: Final = ("PRECALL", "CALL", "PUSH_NULL")
 _BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__"))
 _BUILTINS: Final = frozenset(vars(builtins))
+CO_GENERATOR: Final = 0x20
+"""As in ``inspect``, which takes 10 ms to import."""
 _CONDITIONS: Final = ("POP_JUMP", "JUMP_IF", "IS_OP", "COPY", "STORE_FAST", "TO_BOOL", "LOAD_CONST", "CONTAINS_OP")
 
 

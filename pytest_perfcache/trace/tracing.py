@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.trace.audit import AuditObserver, harness_asks
@@ -22,9 +20,12 @@ from pytest_perfcache.trace.modules import Modules
 from pytest_perfcache.trace.recorder import Recorder
 from pytest_perfcache.trace.stat import StatObserver
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
-@dataclass(frozen=True, slots=True)
-class Tracing:
+
+class Tracing(NamedTuple):
     """What observes this process. ``environ``: the environment as it was when observation began."""
 
     recorder: Recorder
@@ -33,10 +34,10 @@ class Tracing:
     places: Places
     environ: Mapping[str, str]
     children: Children
-    _observers: ExitStack
+    observers: ExitStack
 
     @classmethod
-    def start(cls, root: Path, *scratch: Path) -> Tracing | None:
+    def start(cls, root: Path | str, *scratch: Path | str) -> Tracing | None:
         """Begin to observe; None where no means of tracing calls is free. What lies in ``scratch`` is no input."""
         places, codes = Places.of(root, *scratch), Codes()
         calls = call_tracer(codes)
@@ -64,4 +65,4 @@ class Tracing:
         return cls(recorder, modules, inputs, places, environ, children, observers)
 
     def stop(self) -> None:
-        self._observers.close()
+        self.observers.close()

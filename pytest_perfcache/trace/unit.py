@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 _BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 
 
-@dataclass(slots=True, eq=False)
 class Unit:
     """What one piece of work (an import, a collection, a fixture's set-up, a test) touched so far.
 
@@ -17,19 +17,33 @@ class Unit:
     further project modules; ``inputs`` are fact keys; ``fixtures`` are names of fixtures asked for while it ran;
     ``parts`` are other units that it stands on. Of child processes: ``ran_elsewhere`` are numbers of functions,
     ``elsewhere`` is a bit mask of the modules that they loaded, ``imports`` top-level names that they imported.
+    ``untracked`` says in words why this work can not be tracked, and is empty while it can.
     """
 
-    name: str
-    blocks: set[int] = field(default_factory=set)
-    modules: set[str] = field(default_factory=set)
-    inputs: set[str] = field(default_factory=set)
-    fixtures: set[str] = field(default_factory=set)
-    parts: list[Unit] = field(default_factory=list)
-    ran_elsewhere: set[int] = field(default_factory=set)
-    elsewhere: int = 0
-    imports: set[str] = field(default_factory=set)
-    untracked: str = ""
-    """Why this work can not be tracked, in words; empty while it can."""
+    __slots__ = (
+        "blocks",
+        "elsewhere",
+        "fixtures",
+        "imports",
+        "inputs",
+        "modules",
+        "name",
+        "parts",
+        "ran_elsewhere",
+        "untracked",
+    )
+
+    def __init__(self, name: str, blocks: Iterable[int] = (), parts: Iterable[Unit] = ()) -> None:
+        self.name = name
+        self.blocks = set(blocks)
+        self.modules: set[str] = set()
+        self.inputs: set[str] = set()
+        self.fixtures: set[str] = set()
+        self.parts = list(parts)
+        self.ran_elsewhere: set[int] = set()
+        self.elsewhere = 0
+        self.imports: set[str] = set()
+        self.untracked = ""
 
     def spoil(self, why: str) -> None:
         """Note the first reason why nothing may be concluded from this unit."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import fields
 
 import pytest
 
 from pytest_perfcache.decide.table import TABLE, Rule, Situation, rule_for
 from pytest_perfcache.model import Reason
 
-NAMES = [field.name for field in fields(Situation)]
+NAMES = Situation._fields
 
 
 def all_situations() -> Iterator[Situation]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from pytest_perfcache.facts.places import Places, temporary_root
+from pytest_perfcache.facts.places import Places
 
 
 @pytest.fixture
@@ -77,5 +78,6 @@ def test_what_the_run_makes_itself_is_scratch(places: Places, tmp_path: Path) ->
     assert not places.is_scratch(str(tmp_path / "scratch.txt"))
 
 
-def test_the_root_of_temporary_files_ends_in_a_separator() -> None:
-    assert temporary_root().endswith(os.sep)
+@pytest.mark.parametrize("name", ["stdlib", "platstdlib", "purelib", "platlib"])
+def test_all_places_of_this_python_hold_libraries(name: str) -> None:
+    assert Places.of(Path("/")).is_library(os.path.join(sysconfig.get_path(name), "anything.py"))

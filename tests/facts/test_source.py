@@ -17,10 +17,10 @@ from pytest_perfcache.facts.source import (
     Analysis,
     analyse,
     changed_bindings,
-    enclosing_name,
     may_mention,
     mentioned,
 )
+from pytest_perfcache.model import enclosing_name
 from pytest_perfcache.trace.codes import is_function, nested
 
 STDLIB = Path(sysconfig.get_path("stdlib"))

@@ -12,7 +12,8 @@ from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.facts.imports import ImportResolver
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import StatCache
-from pytest_perfcache.facts.world import VOLATILE_VARIABLES, Changed, Rebound, Same, State, World
+from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
+from pytest_perfcache.facts.world import Changed, Rebound, Same, State, World
 from pytest_perfcache.model import Fact
 
 CART = b"def tax(x):\n    return x\n\ndef total(xs):\n    return sum(xs)\n\nLIMIT = 3\n"

@@ -79,14 +79,14 @@ def test_a_wrong_estimate_delays_no_committed_long_test() -> None:
 
 def test_where_everything_failed_last_time_the_makespan_still_counts() -> None:
     suite = make("log-normal", 4, 1)
-    failed = tuple(replace(job, failed_last=True) for job in suite.jobs)
+    failed = tuple(job._replace(failed_last=True) for job in suite.jobs)
     outcome = Simulation(replace(suite, jobs=failed), 4, check=False).run()
     assert outcome.makespan <= 1.05 * suite.lower_bound(4)
 
 
 def test_what_failed_last_time_comes_first() -> None:
     suite = plain(*[0.01] * 100, 2.0)
-    jobs = (*suite.jobs[:-1], replace(suite.jobs[-1], failed_last=True), Job("long", 4.0))
+    jobs = (*suite.jobs[:-1], suite.jobs[-1]._replace(failed_last=True), Job("long", 4.0))
     outcome = Simulation(Suite(jobs, {job.key: job.seconds for job in jobs}), 2).run()
     assert outcome.ends[outcome.completed.index("t100")] <= 2.1
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_perfcache.facts.source import enclosing_name
+from pytest_perfcache.model import enclosing_name
 from pytest_perfcache.trace.calls import CallTracer, call_tracer
 from pytest_perfcache.trace.codes import Codes
 from tests.trace.programs import PROGRAMS

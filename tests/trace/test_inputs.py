@@ -10,7 +10,7 @@ import pytest
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
 from pytest_perfcache.facts.places import Places
-from pytest_perfcache.facts.world import environment_fingerprint
+from pytest_perfcache.facts.surroundings import environment_fingerprint
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.unit import Unit
 
