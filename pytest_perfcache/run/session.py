@@ -45,6 +45,7 @@ def configure(config: pytest.Config) -> None:
 def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
     from pytest_perfcache.run.distributing import take_part
     from pytest_perfcache.run.sharding import SHARD, ShardPlugin
+    from pytest_perfcache.run.streaming import RECORDS, Sender
     from pytest_perfcache.run.workers import LIGHT, PLAN, WorkerPlugin, unpack_known
     from pytest_perfcache.settings import Shard
 

@@ -10,7 +10,6 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
@@ -144,8 +143,15 @@ class Receiver:
 
 def anew(world: World) -> World:
     """The same world, of which nothing is remembered."""
-    places = world.places
-    return replace(world, stats=StatCache(places.root), distributions=Distributions(), imports=ImportResolver(places))
+    return World(
+        places=world.places,
+        stats=StatCache(world.places.root),
+        distributions=Distributions(),
+        imports=ImportResolver(world.places),
+        run=world.run,
+        old_source=world.old_source,
+        environ=world.environ,
+    )
 
 
 def _looked_up(numbers: bytes, facts: list[Fact]) -> tuple[Fact, ...]:
@@ -163,5 +169,5 @@ def _moved_among(trace: Iterable[Fact], moved: Mapping[str, str], now: World | N
 
 def _history(known: History, trace: tuple[Fact, ...], moved: str) -> History:
     if moved:
-        return replace(known, untracked=f"{moved} changed while the tests ran")
-    return replace(known, records=(Record(trace, known.last is Outcome.PASSED, time.time()),))
+        return known._replace(untracked=f"{moved} changed while the tests ran")
+    return known._replace(records=(Record(trace, known.last is Outcome.PASSED, time.time()),))
