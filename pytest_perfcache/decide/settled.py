@@ -109,11 +109,14 @@ class Settled:
                     break
         return found
 
-    def add(self, found: Findings) -> None:
-        """Enter a state, before the others of its module."""
+    def add(self, found: Findings, untrue: int) -> None:
+        """Enter a state of the world as it is, before the others of its module. ``untrue``: see :meth:`untrue`.
+
+        A state that holds too says the same of this world, though what ran then may have touched more or less.
+        """
         mask = self._mask(found.facts)
         others = self.states.get(found.path, ())
-        same = next((state for state in others if state.facts == mask), None)
+        same = next((state for state in others if not state.facts & untrue), None)
         agreed = 0 if found.parametrized else 1
         if same is not None:
             agreed = same.agreed + 1 if same.items == found.items and same.agreed != DIFFERS else DIFFERS

@@ -97,6 +97,7 @@ def settle(
     """
     table = read_table(store)
     before = dict(table.states)
+    untrue = table.untrue(lambda key: chosen if key == _COLLECTING else world.fingerprint(key))
     for path, histories in learnt.items():
         if any(history.untracked or history.flaky for history in histories.values()):
             table.drop(path)
@@ -106,7 +107,7 @@ def settle(
     for collection in collections:
         found = settler.find(collection)
         if found is not None:
-            table.add(found)
+            table.add(found, untrue)
             sketches[_key(found.items)] = collection.sketch
     if table.states != before:
         store.set_many({**sketches, _TABLE: table.to_bytes()})
