@@ -12,12 +12,12 @@ from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.describing import Knowledge
 from pytest_perfcache.schedule.jobs import Job, Order
 from pytest_perfcache.schedule.meta import TestMeta
-from pytest_perfcache.schedule.xdist_scheduler import OWN_DISTS, ControllerSide
+from pytest_perfcache.schedule.xdist_scheduler import ControllerSide
 from pytest_perfcache.schedule.xdist_worker import LINK, WorkerSide
 
 
 def distribute(config: pytest.Config, knowledge: Knowledge) -> AccountPlugin:
-    """On the controller: take part in the distribution where xdist's own way was not asked for."""
+    """On the controller: schedule where xdist's own way was not asked for, and account for what became of the time."""
     settings = settings_of(config)
     jobs: dict[str, Job] = {}
 
@@ -26,13 +26,9 @@ def distribute(config: pytest.Config, knowledge: Knowledge) -> AccountPlugin:
         jobs.update((job.key, job) for job in found)
         return found
 
-    side: ControllerSide | None = None
-    if config.option.dist in OWN_DISTS:
-        side = ControllerSide(config, describe, capacities=settings.resources, order=Order(settings.order))
-        config.pluginmanager.register(side, "perfcache-scheduling")
-    account = AccountPlugin(
-        lambda: jobs, lambda: side.scheduling.assignment.waits if side is not None and side.scheduling else ()
-    )
+    side = ControllerSide(config, describe, capacities=settings.resources, order=Order(settings.order))
+    config.pluginmanager.register(side, "perfcache-scheduling")
+    account = AccountPlugin(lambda: jobs, lambda: side.scheduling.assignment.waits if side.scheduling else ())
     config.pluginmanager.register(account, "perfcache-account")
     return account
 

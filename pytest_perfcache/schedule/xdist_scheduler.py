@@ -16,10 +16,11 @@ import pytest
 from pytest_perfcache.schedule.assignment import Assignment, Send
 from pytest_perfcache.schedule.jobs import Job, Order
 from pytest_perfcache.schedule.meta import ResourceError, TestMeta, decode, plain_meta
-from pytest_perfcache.schedule.xdist_worker import LINK, STOP
+from pytest_perfcache.schedule.resources import Ledger
+from pytest_perfcache.schedule.xdist_worker import LINK, PAUSES, STOP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from xdist.workermanage import WorkerController
 
@@ -170,9 +171,7 @@ class PerfcacheScheduling:
         new = [(key, meta) for key, meta in zip(keys, metas, strict=True) if key not in self._jobs]
         jobs = self._describe([meta for _, meta in new])
         fresh = [job._replace(key=key) for (key, _), job in zip(new, jobs, strict=True)]
-        excesses = [sentence for job in fresh if (sentence := self.assignment.ledger.excess(job))]
-        if excesses:
-            raise pytest.UsageError("; ".join(excesses))
+        refuse_excesses(self.assignment.ledger, fresh)
         self._jobs.update((job.key, job) for job in fresh)
         self.assignment.add_jobs(fresh)
 
@@ -214,17 +213,19 @@ class ControllerSide:
         self._order: Final = order
         self._links: Final = Links()
         self._maxfail: Final[int] = config.getoption("maxfail")
+        self._schedules: Final = config.getoption("dist") in OWN_DISTS
         self._failures = 0
 
     @pytest.hookimpl
     def pytest_configure_node(self, node: WorkerController) -> None:
         """Give the worker its channel."""
         self._links.open(node)
+        node.workerinput[PAUSES] = self._schedules
 
     @pytest.hookimpl
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> PerfcacheScheduling | None:
         """The scheduler, unless the user chose one of xdist's own."""
-        if config.getoption("dist") not in OWN_DISTS:
+        if not self._schedules:
             return None
         from xdist.workermanage import parse_tx_spec_config
 
@@ -236,6 +237,18 @@ class ControllerSide:
             expected_workers=len(parse_tx_spec_config(config)),
         )
         return self.scheduling
+
+    @pytest.hookimpl
+    def pytest_xdist_node_collection_finished(self, node: WorkerController) -> None:
+        """Under xdist's own schedulers nobody else asks whether the claims can be met; raises UsageError."""
+        if self._schedules:
+            return
+        try:
+            metas = self._links.metas(node) or []
+        except ResourceError as error:
+            raise pytest.UsageError(str(error)) from error
+        ledger = Ledger(self._capacities)
+        refuse_excesses(ledger, (Job(meta.nodeid, 0.0, claims=meta.claims) for meta in metas if meta.claims))
 
     @pytest.hookimpl
     def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
@@ -259,6 +272,13 @@ class ControllerSide:
         self._failures += 1
         if self._maxfail and self._failures >= self._maxfail and self.scheduling is not None:
             self.scheduling.stop()
+
+
+def refuse_excesses(ledger: Ledger, jobs: Iterable[Job]) -> None:
+    """Raise UsageError where tests ask for more than there is."""
+    excesses = [sentence for job in jobs if (sentence := ledger.excess(job))]
+    if excesses:
+        raise pytest.UsageError("; ".join(excesses))
 
 
 def replace_by_local(spec: Any) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LINK: Final = "perfcache_link"
 """The key in `workerinput` of the channel between the scheduler and a worker."""
 
+PAUSES: Final = "perfcache_pauses"
+"""Whether the scheduler sends pauses, which it does where it is not one of xdist's own."""
+
 STOP: Final = "stop"
 
 
@@ -39,6 +42,7 @@ class WorkerSide:
 
     def __init__(self, config: pytest.Config) -> None:
         self._link: Final[Any] = config.workerinput[LINK]  # type: ignore[attr-defined]
+        self._pauses: Final[bool] = config.workerinput.get(PAUSES, True)  # type: ignore[attr-defined]
         self._stopped = False
         self._link.setcallback(self._receive)
 
@@ -61,7 +65,8 @@ class WorkerSide:
             message = encode_error(error)
         self._link.send(message)
         result = yield
-        session.items.append(PauseItem.from_parent(session, name="perfcache-pause"))
+        if self._pauses:
+            session.items.append(PauseItem.from_parent(session, name="perfcache-pause"))
         return result
 
     @pytest.hookimpl(tryfirst=True)

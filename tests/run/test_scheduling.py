@@ -155,7 +155,10 @@ def test_where_only_marked_tests_run_side_by_side_the_others_run_one_at_a_time(p
     assert most_at_once(spans) == 2
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
+DISTRIBUTIONS = [(), ("-n2",), *(("-n2", f"--dist={dist}") for dist in ("loadfile", "loadscope", "loadgroup", "each"))]
+
+
+@pytest.mark.parametrize("workers", DISTRIBUTIONS)
 @pytest.mark.parametrize("mark", ['"gpu", amount=3', '"gpu", much=1'])
 def test_a_wrong_claim_is_a_usage_error_that_names_the_test(
     project: Project, mark: str, workers: tuple[str, ...]
@@ -167,6 +170,23 @@ def test_a_wrong_claim_is_a_usage_error_that_names_the_test(
     assert run.code == USAGE_ERROR
     assert "test_a.py::test_x" in run.output
     assert run.order == []
+
+
+@pytest.mark.parametrize("dist", ["loadfile", "loadscope", "loadgroup"])
+def test_xdists_own_schedulers_keep_claims_and_their_groups(project: Project, dist: str) -> None:
+    claiming = '@pytest.mark.resource("db")'
+    for name in "abcd":
+        grouped = '@pytest.mark.xdist_group("one")\n'
+        project.write(**{f"test_{name}": stamping(f"{name}1", seconds=0.1, mark=claiming) + grouped + stamping(name)})
+    first = project.run("-n2", f"--dist={dist}")
+    db = [span for span in first.spans if span.name.endswith("1")]
+
+    assert (first.code, len(first.spans)) == (0, 8), first.output
+    assert most_at_once(db) == 1
+    assert len({span.pid for span in first.spans}) == 2
+    if dist == "loadgroup":
+        assert len({span.pid for span in first.spans if not span.name.endswith("1")}) == 1
+    assert project.run("-n2", f"--dist={dist}").ran == []
 
 
 # Shards.
