@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_perfcache.collect.sketch import Sketch
@@ -21,8 +20,7 @@ class Unneeded(NamedTuple):
     """How long its tests took when they last ran."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """By path, with ``read`` for the bytes of a module's sketch."""
 
     modules: Mapping[str, Unneeded]

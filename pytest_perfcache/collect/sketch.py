@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.errors import CodecError
@@ -56,8 +55,7 @@ class ItemSketch(NamedTuple):
     parametrized: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Sketch:
+class Sketch(NamedTuple):
     """A module's tests in the order of collection."""
 
     marks: tuple[MarkSketch, ...]

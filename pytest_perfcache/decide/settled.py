@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.errors import CodecError
@@ -51,8 +50,7 @@ class State(NamedTuple):
         return self.agreed > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(NamedTuple):
     """What a run found out about a module whose tests all passed or were hits. ``facts``: by key, of whole files."""
 
     path: str
@@ -78,13 +76,13 @@ def whole_files(facts: Iterable[Fact]) -> Iterator[Fact]:
             yield fact
 
 
-@dataclass(slots=True)
 class Settled:
     """The states of all modules, the newest first, over one table of facts."""
 
-    facts: list[Fact] = field(default_factory=list)
-    states: dict[str, tuple[State, ...]] = field(default_factory=dict)
-    _numbers: dict[Fact, int] = field(default_factory=dict)
+    def __init__(self, facts: Iterable[Fact] = (), states: Mapping[str, tuple[State, ...]] | None = None) -> None:
+        self.facts = list(facts)
+        self.states = dict(states or {})
+        self._numbers: dict[Fact, int] = {}
 
     def untrue(self, now: Callable[[str], Fingerprint]) -> int:
         """Bit mask of the facts that do not hold. ``now``: a fact's fingerprint at present, by key."""

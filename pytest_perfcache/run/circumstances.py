@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
@@ -13,8 +13,7 @@ from pytest_perfcache.run.config import is_named, named_node_ids, reason_for_off
 from pytest_perfcache.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(NamedTuple):
     """What this run asks for, the same for all tests but for those it names."""
 
     now: float

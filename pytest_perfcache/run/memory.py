@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_perfcache.facts.distributions import Distributions
@@ -24,17 +23,16 @@ _KEEP: Final = 4
 """An entry that nobody wrote for this many times the records' life is rubbish."""
 
 
-@dataclass(frozen=True, slots=True)
 class Memory:
-    """What the controller needs to decide and to remember."""
+    """What the controller needs to decide and to remember. ``fresh``: what this run learnt, once it was saved."""
 
-    store: Store
-    stats: StatCache
-    world: World
-    planner: Planner
-    settings: Settings
-    fresh: list[ModuleRecords] = field(default_factory=list)
-    """What this run learnt, once it was saved."""
+    def __init__(self, store: Store, stats: StatCache, world: World, planner: Planner, settings: Settings) -> None:
+        self.store = store
+        self.stats = stats
+        self.world = world
+        self.planner = planner
+        self.settings = settings
+        self.fresh: list[ModuleRecords] = []
 
     @classmethod
     def open(

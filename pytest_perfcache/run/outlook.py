@@ -8,9 +8,8 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 
@@ -35,8 +34,7 @@ _TEST: Final = re.compile(rb"^[ \t]*(?:async[ \t]+)?def[ \t]+test", re.MULTILINE
 _WORD: Final = re.compile(r"\w+")
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(NamedTuple):
     """The plan of a run before its collection."""
 
     memory: Memory
@@ -55,8 +53,7 @@ class Outlook:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """What will probably run. ``sure``: no test file is new or changed, so that only parameters could surprise."""
 
     jobs: list[Job]
@@ -116,8 +113,7 @@ def expect(config: pytest.Config, outlook: Outlook) -> Expected:
     return Expected(jobs, sure)
 
 
-@dataclass(frozen=True, slots=True)
-class _Selection:
+class _Selection(NamedTuple):
     """What the command line selects: paths and node ids from the root, and perhaps one word of ``-k``."""
 
     paths: tuple[str, ...]

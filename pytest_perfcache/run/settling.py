@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -28,8 +27,7 @@ _COLLECTING: Final = f"{Kind.RUN}:what is collected"
 _INI: Final = ("python_files", "python_classes", "python_functions", "collect_imported_tests")
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(NamedTuple):
     """A module as it was collected: what that depended on, and which tests it found."""
 
     path: str
@@ -113,8 +111,7 @@ def settle(
         store.set_many({**sketches, _TABLE: table.to_bytes()})
 
 
-@dataclass(frozen=True, slots=True)
-class _Settler:
+class _Settler(NamedTuple):
     planner: Planner
     world: World
     learnt: Mapping[str, Mapping[str, History]]

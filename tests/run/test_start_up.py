@@ -94,7 +94,7 @@ def test_an_unchanged_run_imports_what_it_needs_to_decide(project: Path) -> None
         "schedule.order",
         "schedule.xdist_scheduler",
     }
-    assert len(own(modules)) <= 72
+    assert len(own(modules)) <= 85
 
 
 def test_only_sessions_with_workers_import_the_scheduler_of_workers(project: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_traced_child_imports_little_beside_what_observes_it(
     assert len(modules) <= 75
 
 
-def test_modules_that_every_run_imports_define_few_dataclasses(project: Path) -> None:
+def test_modules_that_every_run_imports_define_no_dataclasses(project: Path) -> None:
     """Each takes half a millisecond to define, eight times as long as a named tuple."""
     because_of_plugin(project)
     names = sorted(name for name in because_of_plugin(project) if name.startswith(f"{OWN}."))
@@ -129,4 +129,4 @@ for name in {names}:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
-    assert len(done.stdout.splitlines()) <= 5
+    assert done.stdout.splitlines() == []
