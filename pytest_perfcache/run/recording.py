@@ -63,6 +63,7 @@ class RecordingPlugin:
         self._fixtures: dict[str, dict[pytest.FixtureDef[Any], Unit]] = defaultdict(dict)
         """By name: the last set-up of each fixture of a wider scope."""
         self._collections: dict[pytest.Collector, list[Unit]] = {}
+        self._appearing: dict[str, set[str]] = {}
         self._current: _Current | None = None
         self._plugins: list[tuple[str, bool]] | None = None
         self._getfixturevalue = pytest.FixtureRequest.getfixturevalue
@@ -188,12 +189,21 @@ class RecordingPlugin:
         """What a unit touched, and the collection of everything around it."""
         units = [unit, self._recorder.session]
         units += (parent.stash[_UNIT] for parent in node.listchain() if _UNIT in parent.stash)
-        for directory in PurePosixPath(path).parents:
-            for name in ("conftest.py", "__init__.py"):
-                self._tracing.inputs.depend_on_absence(unit, str(directory / name))
-        if not path.endswith(".py"):
-            self._tracing.inputs.depend_on_file(unit, path)
+        unit.inputs |= self._around(path)
         return self._tracing.modules.touched(units, [*self._roots(path)])
+
+    def _around(self, path: str) -> set[str]:
+        """The same for all tests of a file: what would count for them if it appeared, and a file without Python."""
+        found = self._appearing.get(path)
+        if found is None:
+            unit = Unit(f"what lies around {path}")
+            for directory in PurePosixPath(path).parents:
+                for name in ("conftest.py", "__init__.py"):
+                    self._tracing.inputs.depend_on_absence(unit, str(directory / name))
+            if not path.endswith(".py"):
+                self._tracing.inputs.depend_on_file(unit, path)
+            found = self._appearing[path] = unit.inputs
+        return found
 
     def _roots(self, path: str) -> Iterator[str]:
         """The test's module, the conftest files over it, and plugins that belong to the project."""

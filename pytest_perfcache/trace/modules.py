@@ -160,9 +160,11 @@ class Modules:
             elsewhere |= unit.elsewhere
         blocks = here.union(*(unit.ran_elsewhere for unit in found))
         roots.update(map(self._codes.paths.__getitem__, here))
-        self._notice_imports()
-        roots |= self._imported_by(blocks)[0]
-        if not blocks.isdisjoint(self._codes.reflective):
+        reflective = not blocks.isdisjoint(self._codes.reflective)
+        if reflective or not blocks.isdisjoint(self._codes.importing):
+            self._notice_imports()
+            roots |= self._imported_by(blocks)[0]
+        if reflective:
             roots |= self._loaded()
         reached = self._reach(frozenset(roots))
         return Touched(
