@@ -27,6 +27,7 @@ class Kind(enum.StrEnum):
     ENVIRONMENT = "env"
     ENVIRONMENT_NAMES = "environ"
     DISTRIBUTION = "dist"
+    ENTRY_POINTS = "entry"
     IMPORT = "import"
     RUN = "run"
     OPTION = "option"

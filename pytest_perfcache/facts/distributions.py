@@ -85,6 +85,13 @@ class Distributions:
             self._fingerprints[name] = found
         return found
 
+    def entry_points(self, group: str) -> Fingerprint:
+        """Of all distributions together; without a group, those of all groups and which distributions there are."""
+        found = [f"{name} {directory.name}" for name, directory in self._directories.items() if not group]
+        for directory in self._directories.values():
+            found += _entry_points(directory, group)
+        return fingerprint_all(sorted(found))
+
     def _requires(self, name: str) -> Iterator[str]:
         from importlib import metadata
 
@@ -93,6 +100,19 @@ class Distributions:
             match = _REQUIREMENT.match(requirement)
             if match:
                 yield canonical(match[0])
+
+
+def _entry_points(directory: Path, group: str) -> Iterator[str]:
+    try:
+        lines = (directory / "entry_points.txt").read_text("utf-8").splitlines()
+    except OSError:
+        return
+    section = ""
+    for line in map(str.strip, lines):
+        if line.startswith("["):
+            section = line.strip("[] ")
+        elif line and group in ("", section):
+            yield f"{section}: {line}"
 
 
 def _fingerprint(directory: Path) -> Fingerprint:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_perfcache.model import Fingerprint
 
 _ENTRIES: Final = "@"
+_OUTSIDE: Final = "outside the project"
 _SEPARATOR: Final = ";"
 _SPREAD: Final = "/*"
 """Marks a directory that is only one part of a namespace package."""
@@ -40,9 +41,10 @@ class ImportResolver:
         self._search_path = list(sys.path if search_path is None else search_path)
         self._listings: dict[str, frozenset[str]] = {}
 
-    def project_entries(self) -> list[str]:
-        """The directories of the search path that belong to the project, relative to the root."""
-        relative = (self._places.relative(entry or os.getcwd()) for entry in self._search_path)
+    def project_entries(self, search_path: Iterable[str] | None = None) -> list[str]:
+        """The directories of a search path (by default, of this one) that are the project's, relative to the root."""
+        path = self._search_path if search_path is None else search_path
+        relative = (self._places.relative(entry or os.getcwd()) for entry in path)
         inside = (name for name in relative if not os.path.isabs(name) and not self._places.is_library(name))
         return list(dict.fromkeys(inside))
 
@@ -53,9 +55,16 @@ class ImportResolver:
         if found:
             return fingerprint_all(found)
         top = module.partition(".")[0]
-        if top in _BUILT_IN or any(self._provider(entry, top) for entry in self._search_path):
-            return fingerprint_all(["outside the project"])
-        return ABSENT
+        if top in _BUILT_IN:
+            return fingerprint_all([_OUTSIDE])
+        place = next((entry for entry in self._search_path if self._provider(entry, top)), None)
+        return ABSENT if place is None else fingerprint_all([_OUTSIDE, *self._named(place, top)])
+
+    def _named(self, place: str, top: str) -> list[str]:
+        """The directory outside the project that has a module, where no installed distribution answers for it."""
+        found = os.path.join(place, f"{top}.py")
+        outside = os.path.isabs(self._places.relative(found))
+        return [place] if outside and not self._places.is_installed(found, self._search_path) else []
 
     def _providers(self, parts: list[str], entries: list[str]) -> list[str]:
         """The first place that has the module; of a package without ``__init__``, every place up to that."""

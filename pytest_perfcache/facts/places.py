@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _TOOL_CACHES: Final = tuple(
@@ -86,6 +87,13 @@ class Places:
         """Whether the file belongs to the interpreter or to an installed distribution."""
         return path.startswith((*self.libraries, os.path.join(sys.prefix, "lib", "")))
 
+    def is_installed(self, file: str, search_path: Iterable[str]) -> bool:
+        """Whether a file belongs to a library, or lies beside the metadata of distributions."""
+        if self.is_library(file) or self.is_scratch(file):
+            return True
+        entries = [entry for entry in search_path if entry and file.startswith(entry.rstrip(os.sep) + os.sep)]
+        return bool(entries) and _has_metadata(max(entries, key=len))
+
     def is_scratch(self, path: str) -> bool:
         """Whether the run makes this for itself: its own directories, caches of tools, and what the kernel shows."""
         if any(part in path for part in _TOOL_CACHES):
@@ -100,6 +108,11 @@ class Places:
 @cache
 def _real_library(directory: str) -> str:
     return os.path.realpath(directory)
+
+
+@cache
+def _has_metadata(directory: str) -> bool:
+    return any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(directory))
 
 
 _markers: dict[str, bool] = {}

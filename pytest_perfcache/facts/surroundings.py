@@ -37,12 +37,18 @@ def whole_environment(environ: Mapping[str, str]) -> Fingerprint:
 
 
 def listing_fingerprint(places: Places, name: str) -> Fingerprint:
-    """The names in a directory; caches that a run itself makes are left out."""
+    """The names in a directory, with their kinds; caches that a run itself makes are left out."""
     try:
-        names = sorted(os.listdir(places.full(name)))
+        with os.scandir(places.full(name)) as entries:
+            names = sorted(entry.name + _kind(entry) for entry in entries if entry.name not in _MADE_BY_RUNS)
     except OSError:
         return ABSENT
-    return fingerprint_all(name for name in names if name not in _MADE_BY_RUNS)
+    return fingerprint_all(names)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What an entry tells of itself without being opened; the file system mostly gives it with the name."""
+    return ("@" if entry.is_symlink() else "") + ("/" if entry.is_dir() else "")
 
 
 def glob_fingerprint(places: Places, pattern: str, content: Callable[[str], Fingerprint]) -> Fingerprint:

@@ -105,6 +105,8 @@ class World:
                 return self.imports.fingerprint(name)
             case Kind.DISTRIBUTION:
                 return self.distributions.fingerprint(name)
+            case Kind.ENTRY_POINTS:
+                return self.distributions.entry_points(name)
             case _:
                 return self.run.get(key, ABSENT)
 

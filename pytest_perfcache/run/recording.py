@@ -115,7 +115,10 @@ class RecordingPlugin:
         self._fixtures[fixturedef.argname][fixturedef] = unit
         self._recorder.current.parts.append(unit)
         with self._recorder.unit(unit):
-            return (yield)
+            try:
+                return (yield)
+            finally:
+                self._recorder.ambient.look(unit)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -124,12 +127,14 @@ class RecordingPlugin:
         current = self._current = _Current(Unit(f"test {item.nodeid}"))
         current.unit.fixtures.update(getattr(item, "fixturenames", ()))
         declare(item, current.unit, self._tracing.inputs)
+        self._recorder.ambient.surround(current.unit)
         try:
             with self._recorder.unit(current.unit):
                 try:
                     return (yield)
                 finally:
                     self._tracing.children.settle()
+                    self._recorder.ambient.look(current.unit)
         finally:
             self._current = None
             if current.phases:

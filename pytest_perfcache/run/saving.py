@@ -142,11 +142,22 @@ class Harvest:
             closure = sorted({name for owner in owners for name in self._distributions.closure(owner)})
             prints = self._distributions.fingerprint
             facts = [self._fact(f"{Kind.DISTRIBUTION}:{name}", prints(name)) for name in closure]
-            for name in sorted(names):
-                full = import_name(name, self._entries)
+            for full in (full for name in sorted(names) for full in self._searches(name)):
                 facts.append(self._fact(f"{Kind.IMPORT}:{full}", self._resolver.fingerprint(full)))
             self._imports[names] = tuple(facts)
         return self._imports[names]
+
+    def _searches(self, name: str) -> Iterator[str]:
+        """Where a name is looked for: on the path as it is now, and as it was then where that tells another place."""
+        now = import_name(name, self._entries)
+        yield now
+        for path in self._tracing.modules.searched.get(name.partition(".")[0], ()):
+            entries = self._resolver.project_entries(path)
+            then = import_name(name, entries)
+            if not _is_part(entries, self._entries) or self._resolver.fingerprint(then) != self._resolver.fingerprint(
+                now
+            ):
+                yield then
 
     def _fact(self, key: str, found: Fingerprint) -> Fact:
         fact = Fact(key, found)
@@ -165,6 +176,12 @@ class Harvest:
             for module in self._tracing.modules.standing()
             if module.signature is None or Signature.of(root / module.path) != module.signature
         )
+
+
+def _is_part(some: Iterable[str], all_of_them: Iterable[str]) -> bool:
+    """Whether these stand among the others in the same order."""
+    others = iter(all_of_them)
+    return all(one in others for one in some)
 
 
 def merge(

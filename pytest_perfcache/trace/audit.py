@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.facts.places import Places
+from pytest_perfcache.trace.codes import nested
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.programs import PROBES
 from pytest_perfcache.trace.recorder import Recorder
@@ -46,6 +47,7 @@ _BETWEEN: Final = os.path.join(os.path.dirname(__file__), "stat.py")
 _ON_BEHALF: Final = f"{os.sep}pytester.py"
 _FROZEN: Final = "<frozen "
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep
+_METADATA: Final = os.path.join(_STDLIB, "importlib", "metadata", "")
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _getframe: Final = sys._getframe  # tests take it away from `sys`
 _DEPTH: Final = 6
@@ -76,7 +78,7 @@ class AuditObserver:
         self._handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
             "os.listdir": self._list,
-            "os.scandir": self._list,
+            "os.scandir": self._scan,
             "os.mkdir": self._mkdir,
             "os.rename": self._rename,
             "os.link": self._rename,
@@ -122,6 +124,19 @@ class AuditObserver:
         if name is not None and not harness_asks(_DEPTH):
             self.before()
             self._inputs.read_directory(name)
+
+    def _scan(self, path: object = None) -> None:
+        """Entries tell kind and size without an event: code that asks them for it depends on each of them."""
+        name = "." if path is None else _path(path)
+        if name is None or harness_asks(_DEPTH):
+            return
+        self.before()
+        self._inputs.read_directory(name)
+        asking = _getframe(_DEPTH - 1).f_code
+        mentions = any("stat" in code.co_names for code in (asking, *nested(asking)))
+        if mentions and not asking.co_filename.startswith((_STDLIB, _FROZEN)):
+            for entry in os.listdir(name):
+                self._inputs.looked_at(os.path.join(name, entry))
 
     def _mkdir(self, path: object, *_: object) -> None:
         name = _path(path)
@@ -202,10 +217,11 @@ class AuditObserver:
             self._busy = None
 
 
-def harness_asks(depth: int) -> bool:
+def harness_asks(depth: int, *, metadata: bool = True) -> bool:
     """Whether pytest, or Python's import machinery, does this for itself rather than for the code under test.
 
     ``depth``: how many frames up what is done was called. The standard library only passes the question on.
+    ``metadata``: ``importlib.metadata`` asks for itself, too; what is asked of it is a fact of its own.
     """
     try:
         frame: FrameType | None = _getframe(depth)
@@ -216,7 +232,11 @@ def harness_asks(depth: int) -> bool:
         role = _roles.get(code.co_filename) or _role(code.co_filename)
         if role is _Role.ASKS:
             return False
-        if role is _Role.HARNESS or (role is _Role.IMPORTS and code.co_name in _IMPORTING):
+        if (
+            role is _Role.HARNESS
+            or (role is _Role.METADATA and metadata)
+            or (role is _Role.IMPORTS and code.co_name in _IMPORTING)
+        ):
             return True
         frame = frame.f_back
     return False
@@ -228,6 +248,7 @@ class _Role(enum.Enum):
     ASKS = enum.auto()
     HARNESS = enum.auto()
     IMPORTS = enum.auto()
+    METADATA = enum.auto()
     PASSES_ON = enum.auto()
 
 
@@ -239,6 +260,8 @@ def _role(file: str) -> _Role:
         role = _Role.IMPORTS
     elif file.startswith(_HARNESS) and file != _BETWEEN:
         role = _Role.ASKS if file.endswith(_ON_BEHALF) else _Role.HARNESS
+    elif file.startswith(_METADATA):
+        role = _Role.METADATA
     elif not file.startswith((_STDLIB, _FROZEN, _BETWEEN)) or any(part in file for part in _SITE):
         role = _Role.ASKS
     else:

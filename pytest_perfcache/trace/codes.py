@@ -15,12 +15,9 @@ from pytest_perfcache.trace.stateful import CO_GENERATOR, Stateful, may_be_state
 _IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
-_REFLECTIVE: Final = frozenset(
-    """
-    __import__ cloudpickle copyreg dill find_spec import_module importorskip modules pickle resolve_name run_module
-    shelve
-    """.split()
-)
+_REFLECTIVE: Final = frozenset("__subclasses__ find_spec get_objects get_referrers modules".split())
+"""With these, code may reach any loaded module; what is imported by a computed name is seen when it is imported."""
+_BY_NAME: Final = frozenset("__import__ find_spec import_module importorskip resolve_name run_module".split())
 _MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _TEST_FILE: Final = re.compile(r"(.*/)?(test_[^/]*|[^/]*_test|conftest)\.py")
 _LINES: Final = frozenset("f_lineno findsource getline getlines getsource getsourcelines".split())
@@ -74,6 +71,8 @@ class Codes:
         """Names of globals and attributes → the functions whose code uses them."""
         self.stateful: dict[int, Stateful] = {}
         """Functions that may keep something for later calls."""
+        self.steps: dict[int, tuple[str, ...]] = {}
+        """Generators that change globals, and which."""
 
     def enter(self, path: str, qualname: str) -> int:
         """The number of a function that ran in another process; its code may follow."""
@@ -97,6 +96,7 @@ class Codes:
         specs = tuple(import_statements(code))
         if not _REFLECTIVE.isdisjoint(names):
             self.reflective.add(number)
+        if not _BY_NAME.isdisjoint(names):
             specs += tuple(named_modules(code))
         if specs:
             self.imports[number] = self.imports.get(number, ()) + specs
@@ -106,7 +106,9 @@ class Codes:
             self.looks_at_lines.add(number)
         if may_be_stateful(code):
             state = stateful(code)
-            if state is not None:
+            if state is not None and state.steps:
+                self.steps.update({number: state.globals} if state.globals else {})
+            elif state is not None:
                 self.stateful[number] = state
 
 

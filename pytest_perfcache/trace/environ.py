@@ -43,7 +43,24 @@ class EnvironObserver:
             found: Iterator[str] = iterate(self)
             return found
 
-        for name, method, before in (("__getitem__", traced_getitem, getitem), ("__iter__", traced_iter, iterate)):
+        setitem, delitem = environ.__setitem__, environ.__delitem__
+
+        def traced_setitem(self: Any, key: Any, value: Any) -> None:
+            setitem(self, key, value)
+            if any(self is one for one in observed):
+                _note_set(inputs, key, value)
+
+        def traced_delitem(self: Any, key: Any) -> None:
+            delitem(self, key)
+            if any(self is one for one in observed):
+                _note_set(inputs, key, None)
+
+        for name, method, before in (
+            ("__getitem__", traced_getitem, getitem),
+            ("__iter__", traced_iter, iterate),
+            ("__setitem__", traced_setitem, setitem),
+            ("__delitem__", traced_delitem, delitem),
+        ):
             self._undo.callback(setattr, environ, name, before)
             setattr(environ, name, method)
 
@@ -57,6 +74,12 @@ def _note(inputs: Inputs, key: object, value: str | bytes | None) -> None:
     name = os.fsdecode(key)
     if name not in VOLATILE_VARIABLES:
         inputs.read_variable(name, None if value is None else os.fsdecode(value))
+
+
+def _note_set(inputs: Inputs, key: str | bytes, value: str | bytes | None) -> None:
+    name = os.fsdecode(key)
+    if name not in VOLATILE_VARIABLES:
+        inputs.set_variable(name, None if value is None else os.fsdecode(value))
 
 
 def _harness(frame: Any) -> bool:

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.facts.stats import RACY_NS, Signature, read_bytes
 from pytest_perfcache.trace.codes import import_statements
+from pytest_perfcache.trace.effects import effects
+from pytest_perfcache.trace.lookups import out_of_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType, ModuleType
 
+    from pytest_perfcache.trace.lookups import LookupObserver
     from pytest_perfcache.trace.modules import Module, Modules
     from pytest_perfcache.trace.recorder import Recorder
 
@@ -31,8 +34,9 @@ _REWRITER: Final = "AssertionRewritingHook"
 class ImportObserver:
     """Installs itself on construction."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, lookups: LookupObserver) -> None:
         self._recorder = recorder
+        self._lookups = lookups
         self._modules: Modules = recorder.modules
         self.importing: list[str] = []
         """Files whose source is being loaded now, innermost last: reading them is no input."""
@@ -57,9 +61,17 @@ class ImportObserver:
         else:
             self._undo.callback(setattr, owner, name, before)
 
+    def _see_loose(self, file: str) -> None:
+        """A module outside the project is about to be loaded: where no distribution answers for it, its file does."""
+        path = self._modules.path_of_file(file)
+        if path is not None:
+            drop_racy_bytecode(file)
+            self._modules.directly(path)
+
     def _rewriting_loader(self, original: Callable[[Any, ModuleType], None]) -> Callable[[Any, ModuleType], None]:
         observer = self
 
+        @out_of_tracebacks
         def exec_module(self: Any, module: ModuleType) -> None:
             __tracebackhide__ = True
             path = observer._project_path(module)
@@ -75,10 +87,12 @@ class ImportObserver:
     ) -> Callable[[SourceFileLoader, ModuleType], None]:
         observer = self
 
+        @out_of_tracebacks
         def exec_module(self: SourceFileLoader, module: ModuleType) -> None:
             __tracebackhide__ = True
             path = observer._project_path(module)
             if path is None:
+                observer._see_loose(self.path)
                 original(self, module)
                 return
             drop_racy_bytecode(self.path)
@@ -92,6 +106,7 @@ class ImportObserver:
 
         return exec_module
 
+    @out_of_tracebacks
     def _rewriter_exec(self, code: CodeType, namespace: dict[str, Any]) -> None:
         """Stands for ``exec`` in pytest's assertion rewriter."""
         __tracebackhide__ = True
@@ -124,6 +139,7 @@ class ImportObserver:
             return None
         return self._modules.places.relative(origin)
 
+    @out_of_tracebacks
     def _execute(
         self, path: str, code: CodeType, namespace: dict[str, Any], signature: Signature | None, name: str = ""
     ) -> None:
@@ -141,7 +157,10 @@ class ImportObserver:
             exec(code, namespace)
         finally:
             recorder.leave(module.unit)
-            recorder.loaded(namespace)
+            recorder.ambient.look(module.unit)
+            recorder.kept.imported(module.unit, code, effects(code))
+            self._lookups.made_by(module.unit, code)
+            recorder.loaded(path, namespace)
             self._modules.forget_closures()
 
     def _entered(self, path: str, code: CodeType, name: str, signature: Signature | None) -> Module:

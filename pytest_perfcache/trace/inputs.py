@@ -25,6 +25,7 @@ from pytest_perfcache.trace.handover import Seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from pytest_perfcache.facts.distributions import Distributions
     from pytest_perfcache.facts.places import Places
     from pytest_perfcache.model import Fingerprint
     from pytest_perfcache.trace.recorder import Recorder
@@ -49,7 +50,9 @@ class Inputs:
         self._fingerprints: dict[str, Fingerprint] = {}
         self._written: dict[str, Unit] = {}
         self._made: set[str] = set()
+        self._setters: dict[str, Unit] = {}
         self._moved: set[str] = set()
+        self._distributions: Distributions | None = None
 
     def read_file(self, path: str) -> None:
         """A file was opened for reading, or looked for and not found."""
@@ -95,8 +98,18 @@ class Inputs:
         """A directory was created: nothing in it is an input."""
         self._made.add(os.path.abspath(path))
 
+    def set_variable(self, name: str, value: str | None) -> None:
+        """The run itself sets a variable, or takes it away."""
+        if value == self._environ.get(name):
+            self._setters.pop(name, None)
+        else:
+            self._setters[name] = self._recorder.current
+
     def read_variable(self, name: str, value: str | None) -> None:
-        """An environment variable was read. One that the run itself set is no input."""
+        """An environment variable was read. One that the run itself set is no input; who set it counts."""
+        setter = self._setters.get(name)
+        if setter is not None:
+            self._recorder.stand_on(setter)
         if value != self._environ.get(name):
             return
         key = f"{Kind.ENVIRONMENT}:{name}"
@@ -105,8 +118,34 @@ class Inputs:
 
     def read_environment(self) -> None:
         """The names of all environment variables were asked for."""
+        for setter in self._setters.values():
+            self._recorder.stand_on(setter)
         key = f"{Kind.ENVIRONMENT_NAMES}:"
         self._fingerprints.setdefault(key, whole_environment(self._environ))
+        self._recorder.add_input(key)
+
+    def read_distribution(self, name: str) -> None:
+        """What is installed under this name was asked for."""
+        from pytest_perfcache.facts.distributions import canonical
+
+        name = canonical(name)
+        self._depend_on_installed(f"{Kind.DISTRIBUTION}:{name}", lambda: self._installed.fingerprint(name))
+
+    def read_entry_points(self, group: str) -> None:
+        """The entry points of a group were asked for; without a group, those of all and whatever is installed."""
+        self._depend_on_installed(f"{Kind.ENTRY_POINTS}:{group}", lambda: self._installed.entry_points(group))
+
+    @property
+    def _installed(self) -> Distributions:
+        if self._distributions is None:
+            from pytest_perfcache.facts.distributions import Distributions
+
+            self._distributions = Distributions()
+        return self._distributions
+
+    def _depend_on_installed(self, key: str, look: Callable[[], Fingerprint]) -> None:
+        if key not in self._fingerprints:
+            self._fingerprints[key] = look()
         self._recorder.add_input(key)
 
     def seen(self, key: str) -> Seen:
@@ -196,16 +235,20 @@ class Inputs:
             case _:
                 return True
 
+    def is_made(self, full: str) -> bool:
+        """Whether the run itself wrote this file, or made a directory around it."""
+        return full in self._written or any(parent in self._made for parent in _parents(full))
+
     def _own(self, full: str) -> bool:
         """Whether the run made this itself, or it is no input by its nature."""
         if self._places.is_library(full) or self._places.is_scratch(full):
             return True
         writer = self._written.get(full)
         if writer is not None:
-            if writer.name.startswith("test ") and writer is not self._recorder.current:
+            if writer.name.startswith("test ") and writer not in self._recorder.stack:
                 self._recorder.spoil(f"reads {self._places.relative(full)}, which {writer.name} wrote")
             return True
-        return bool(self._made) and any(parent in self._made for parent in _parents(full))
+        return bool(self._made) and self.is_made(full)
 
     def _depend(self, kind: Kind, full: str, look: Callable[[str, str], Fingerprint | None]) -> None:
         name = self._places.relative(full)

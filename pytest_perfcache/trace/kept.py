@@ -13,7 +13,6 @@ what was kept:
 
 from __future__ import annotations
 
-import functools
 import os
 import weakref
 from collections import deque
@@ -23,13 +22,14 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
+from pytest_perfcache.trace.effects import bodies
 from pytest_perfcache.trace.looking import attributes
-from pytest_perfcache.trace.stateful import Stateful
+from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 from pytest_perfcache.trace.unit import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Set
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from pytest_perfcache.trace.codes import Codes
 
@@ -55,15 +55,19 @@ class Keeper:
 
     ``named``: names under which others find what it keeps, empty until there is evidence that something is kept;
     ``computed``: weak references to objects whose ``cached_property`` it computed in the current unit;
+    ``attributes``: names of what it changes of classes while these are made;
+    ``filled``: objects that it may have filled since something was not there, with their attributes then;
     ``first``: values of outer variables when it first ran, where they are such that many are alike;
     ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by.
     """
 
     __slots__ = (
         "activations",
+        "attributes",
         "cache",
         "computed",
         "defaults",
+        "filled",
         "first",
         "globals",
         "hits",
@@ -81,7 +85,7 @@ class Keeper:
         self.number = number
         self.name = name
         self.unit = unit
-        self.globals, self.holders = state
+        self.globals, self.holders, self.attributes, _ = state
         self.cache: weakref.ref[Any] | None = None
         self.hits = 0
         self.named: set[str] = set()
@@ -89,6 +93,7 @@ class Keeper:
         self.versions: dict[str, _Version] = {}
         self.namespace: dict[str, Any] | None = None
         self.computed: list[Callable[[], object]] = []
+        self.filled: list[tuple[Callable[[], object], set[str], dict[str, Any]]] = []
         self.is_property = False
         self.first: dict[str, object] = {}
         self.defaults: list[tuple[object, _Version | None]] = []
@@ -109,6 +114,7 @@ class Kept:
         self._present: dict[int, object] = {}
         """Objects without weak references that the current unit met, by ``id``."""
         self._active: list[Keeper] = []
+        self._stepping: dict[int, Keeper] = {}
         self._caches: list[Keeper] = []
         self._entered: list[Keeper] = []
         """Those that were entered in the current unit."""
@@ -128,6 +134,19 @@ class Kept:
         """The function has default values that can be changed."""
         self._keeper(number).defaults = [(value, None) for value in defaults]
 
+    def add_global(self, number: int, name: str) -> None:
+        """What the function returns is kept in a global of its module."""
+        keeper = self._keeper(number)
+        keeper.globals = (*keeper.globals, name)
+
+    def loaded(self, path: str, namespace: dict[str, Any]) -> None:
+        """A module was imported: its generators that change globals are known from now on."""
+        for number, names in self._codes.steps.items():
+            if self._codes.names[number][0] == path:
+                keeper = self._stepping[number] = self._keeper(number)
+                keeper.namespace, keeper.globals = namespace, names
+                keeper.versions = {name: _version(_find(namespace, name)) for name in names}
+
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own."""
         self._gather()
@@ -138,6 +157,8 @@ class Kept:
         keeper.activations += 1
         if frame is None or unit is None:
             return
+        if (keeper.globals or keeper.attributes) and unit is not keeper.unit and not unit.name.startswith("test "):
+            self._stand_on(keeper.unit, unit)
         try:
             self._look(keeper, frame, unit)
         except Exception as error:
@@ -163,6 +184,10 @@ class Kept:
         for keeper in self._active:
             if any(not blocks.isdisjoint(self._codes.mentions.get(name, ())) for name in keeper.named):
                 unit.parts.append(keeper.unit)
+        for number, keeper in self._stepping.items():
+            if number in blocks:
+                self._stand_on(keeper.unit, unit)
+                self._compare_globals(keeper)
         for keeper in self._caches:
             self._count_hits(keeper, unit)
         for keeper in self._entered:
@@ -176,7 +201,7 @@ class Kept:
         found = self.keepers.get(number)
         if found is None:
             qualname = self._codes.names[number][1]
-            state = self._codes.stateful.get(number, Stateful((), ()))
+            state = self._codes.stateful.get(number, Stateful())
             unit = Unit(f"what {qualname} keeps", blocks={number})
             found = self.keepers[number] = Keeper(number, qualname.rpartition(".")[2], unit, state)
         return found
@@ -199,6 +224,15 @@ class Kept:
                 self._compare(keeper, holder, value, unit)
             else:
                 self._meet(keeper, value, unit)
+            if code.co_name in ON_DEMAND:
+                self._fill(keeper, value, frame.f_globals)
+
+    @staticmethod
+    def _fill(keeper: Keeper, instance: object, namespace: dict[str, Any]) -> None:
+        try:
+            keeper.filled.append((weakref.ref(instance), set(attributes(instance)), namespace))
+        except TypeError:
+            return  # has neither weak references nor, as a rule, attributes
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
@@ -212,7 +246,7 @@ class Kept:
                 return
             self._met[number] = known
         elif known[1] != unit.name:
-            self._stand_on(unit, keeper)
+            self._stand_on(unit, keeper.unit)
         if keeper.is_property:
             keeper.computed.append(known[0])
 
@@ -220,7 +254,7 @@ class Kept:
         """A variable of the function around: kept from before where it is not what it started with."""
         first = keeper.first.setdefault(holder, value)
         if value is not first and (type(value) is not type(first) or value != first):
-            self._stand_on(unit, keeper)
+            self._stand_on(unit, keeper.unit)
 
     def _meet_by_number(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """For objects without weak references: met before, where one was in this place and held some of the same.
@@ -234,34 +268,66 @@ class Kept:
             return
         held = frozenset(_marks(_contents(instance)))
         if held & known[1] or not (held or type(instance) in _PLAIN):
-            self._stand_on(unit, keeper)
+            self._stand_on(unit, keeper.unit)
 
-    def _stand_on(self, unit: Unit, keeper: Keeper) -> None:
-        if keeper.unit not in unit.parts:
-            unit.parts.append(keeper.unit)
+    def imported(self, unit: Unit, code: CodeType, changed: frozenset[str]) -> None:
+        """The import of a module ended that changes what others hold under these names, or uses what others changed."""
+        names = {name for body in bodies(code) for name in body.co_names} if self._active else set()
+        for keeper in self._active:
+            if keeper.unit is not unit and not keeper.named.isdisjoint(names):
+                self._stand_on(unit, keeper.unit)
+        if changed:
+            self._name(unit, changed)
+
+    def bound(self, module: str, unit: Unit) -> None:
+        """A submodule was imported while something ran: its package has it as an attribute from now on."""
+        self._name(unit, {module.rpartition(".")[2]})
+
+    def _name(self, unit: Unit, names: Iterable[str]) -> None:
+        """Whoever names one of these stands on ``unit``."""
+        keeper = Keeper(-1, unit.name, unit, Stateful())
+        keeper.named.update(names)
+        self._active.append(keeper)
+
+    @staticmethod
+    def _stand_on(unit: Unit, part: Unit) -> None:
+        if part not in unit.parts:
+            unit.parts.append(part)
 
     def _count_hits(self, keeper: Keeper, unit: Unit) -> None:
         cache = keeper.cache() if keeper.cache is not None else None
         hits = cache.cache_info().hits if cache is not None else 0
         if hits != keeper.hits:
             keeper.hits = hits
-            self._stand_on(unit, keeper)
+            self._stand_on(unit, keeper.unit)
 
     def _leave_behind(self, keeper: Keeper) -> None:
         """Find out whether the unit that ends left something that a later one can find by name."""
         keeper.activations = 0
+        if keeper.attributes:
+            self._activate(keeper, set(keeper.attributes))
         if any(before is not None and not _same(before, _version(value)) for value, before in keeper.defaults):
             self._activate(keeper, {keeper.name})
         if keeper.namespace is not None:
-            now = {name: _version(_find(keeper.namespace, name)) for name in keeper.versions}
-            changed = {name for name, version in now.items() if not _same(version, keeper.versions[name])}
-            self._activate(keeper, {name.rpartition(".")[2] for name in changed})
+            self._compare_globals(keeper)
             keeper.namespace = None
-            keeper.versions = now
+        for reference, before, namespace in keeper.filled:
+            instance = reference()
+            if instance is not None:
+                names = {name for name, value in namespace.items() if value is instance}
+                self._activate(keeper, names | set(attributes(instance)) - before)
+        keeper.filled.clear()
         if keeper.computed:
             outlived = any(reference() is not None for reference in keeper.computed)
             self._activate(keeper, {keeper.name} if outlived else set())
             keeper.computed.clear()
+
+    def _compare_globals(self, keeper: Keeper) -> None:
+        namespace = keeper.namespace or {}
+        now = {name: _version(_find(namespace, name)) for name in keeper.versions}
+        changed = {name for name, version in now.items() if not _same(version, keeper.versions[name])}
+        self._activate(keeper, {name.rpartition(".")[2] for name in changed})
+        keeper.versions = now
 
     def _activate(self, keeper: Keeper, names: set[str]) -> None:
         if names and not keeper.named:
@@ -319,42 +385,3 @@ def _contents(value: object) -> list[object]:
 
 def _same(one: _Version, other: _Version) -> bool:
     return one[0] is other[0] and one[1:] == other[1:]
-
-
-def watch_functools(noted: Callable[[FunctionType, object], None]) -> Callable[[], None]:
-    """Tell of each function that ``lru_cache`` or ``cached_property`` wraps from now on; returns the way back."""
-    lru_cache, init = functools.lru_cache, functools.cached_property.__init__
-
-    @functools.wraps(lru_cache)
-    def traced_lru_cache(*args: Any, **kwargs: Any) -> Any:
-        result = lru_cache(*args, **kwargs)
-        if hasattr(result, "cache_info"):
-            _note(result, noted)
-            return result
-
-        def decorate(function: Callable[..., Any]) -> Any:
-            cache = result(function)
-            _note(cache, noted)
-            return cache
-
-        return decorate
-
-    def traced_init(self: Any, func: Any) -> None:
-        init(self, func)
-        if type(func) is FunctionType:
-            noted(func, self)
-
-    functools.lru_cache = traced_lru_cache
-    functools.cached_property.__init__ = traced_init  # type: ignore[method-assign]
-
-    def undo() -> None:
-        functools.lru_cache = lru_cache
-        functools.cached_property.__init__ = init  # type: ignore[method-assign]
-
-    return undo
-
-
-def _note(cache: Any, noted: Callable[[FunctionType, object], None]) -> None:
-    function = getattr(cache, "__wrapped__", None)
-    if isinstance(function, FunctionType):
-        noted(function, cache)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from array import array
+from collections import defaultdict
 from importlib.util import resolve_name
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from pytest_perfcache.facts.digest import fingerprint
 from pytest_perfcache.facts.stats import Signature, read_bytes
@@ -18,12 +19,14 @@ _Leads: TypeAlias = tuple[frozenset[str], frozenset[str]]
 """Project paths, and all top-level names, that imports lead to."""
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import CodeType, ModuleType
 
     from pytest_perfcache.facts.places import Places
     from pytest_perfcache.model import Fingerprint
     from pytest_perfcache.trace.codes import Codes, ImportSpec
+
+_OWN: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class Module:
@@ -50,6 +53,7 @@ class Module:
         self.content = content
         self.signature = signature
         self.unit = Unit(f"import of {path}")
+        self.unit.modules.add(path)
         self.imports: tuple[ImportSpec, ...] = ()
         self.coarse = coarse
 
@@ -74,6 +78,10 @@ class Modules:
         self.by_number: list[Module] = []
         self._elsewhere: dict[tuple[str, Fingerprint, bool], Module] = {}
         self._foreign = 0
+        self.is_own: Callable[[str], bool] = lambda _: False
+        """Whether the run itself made a file."""
+        self.searched: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+        """Top-level names → each ``sys.path`` that they were looked for on."""
         self._paths: dict[str, str | None] = {}
         self._reached: dict[frozenset[str], _Reached] = {}
         self._edges: dict[str, _Leads] = {}
@@ -133,20 +141,35 @@ class Modules:
 
     def path_of_module(self, module: ModuleType) -> str | None:
         file = file_of(module)
-        if file is None:
-            return None
+        return None if file is None else self.path_of_file(file)
+
+    def path_of_file(self, file: str) -> str | None:
         if file not in self._paths:
             self._paths[file] = self._project_path(file)
         return self._paths[file]
 
     def _project_path(self, file: str) -> str | None:
-        """The path from the root; that of the archive for a module that lies in one."""
+        """The path from the root; that of the archive for a module that lies in one.
+
+        A file outside the root that no installed distribution answers for counts too, with its absolute path.
+        """
         if not self.places.is_project(file):
-            return None
+            return self.places.relative(file) if self._is_loose(file) else None
         path, above = file, os.path.dirname(file)
         while not os.path.exists(path) and path != above:
             path, above = above, os.path.dirname(above)
         return self.places.relative(path if os.path.isfile(path) else file)
+
+    def _is_loose(self, file: str) -> bool:
+        if (
+            self.places.is_library(file)
+            or not file.endswith(".py")
+            or not os.path.isfile(file)
+            or self.is_own(file)
+            or file.startswith(_OWN)
+        ):
+            return False
+        return os.path.isabs(self.places.relative(file)) and not self.places.is_installed(file, sys.path)
 
     def touched(self, units: Iterable[Unit], paths: Iterable[str]) -> Touched:
         """What a test depends on that consists of these units and starts from these modules."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from _thread import get_ident
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FunctionType
-from typing import Final
+from typing import Any, Final
 
+from pytest_perfcache.trace.ambient import Ambient
 from pytest_perfcache.trace.calls import CallTracer
 from pytest_perfcache.trace.codes import Codes
 from pytest_perfcache.trace.kept import Kept
@@ -33,6 +35,7 @@ class Recorder:
         self._stack = [self.session]
         self.kept = Kept(codes, self.gather, lambda: self._stack[-1] if get_ident() == self._thread else None)
         calls.scopes = self.kept
+        self.ambient = Ambient()
         self._thread = get_ident()
         self._inherited = 0
 
@@ -94,10 +97,21 @@ class Recorder:
         for unit in self.at_work():
             unit.modules.add(path)
 
+    def add_import(self, name: str) -> None:
+        """A top-level name is imported by a computed name, or in vain."""
+        for unit in self.at_work():
+            unit.imports.add(name)
+
     def add_input(self, key: str) -> None:
         """Something outside the code is used."""
         for unit in self.at_work():
             unit.inputs.add(key)
+
+    def stand_on(self, unit: Unit) -> None:
+        """What another unit made is used."""
+        for working in self.at_work():
+            if unit is not working and unit not in working.parts:
+                working.parts.append(unit)
 
     def spoil(self, why: str) -> None:
         """Something happens that can not be tracked."""
@@ -114,9 +128,14 @@ class Recorder:
         else:
             self.kept.add_cache(number, around)
 
-    def loaded(self, namespace: Mapping[str, object]) -> None:
-        """A module was imported: watch its functions that have changeable default values."""
-        for value in list(namespace.values()):
+    def loaded(self, path: str, namespace: dict[str, Any]) -> None:
+        """A module was imported: watch its functions that have changeable default values, and what fills a default."""
+        self.kept.loaded(path, namespace)
+        for name, value in list(namespace.items()):
+            if type(value) is defaultdict and type(value.default_factory) is FunctionType:
+                number = self.calls.watch(value.default_factory)
+                if number is not None:
+                    self.kept.add_global(number, name)
             members = list(attributes(value).values()) if is_a(value, type) else [value]
             for member in members:
                 function = member.__func__ if is_a(member, staticmethod) or is_a(member, classmethod) else member

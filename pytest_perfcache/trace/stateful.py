@@ -19,12 +19,17 @@ _MUTATORS: Final = frozenset(
     remove set setdefault update
     """.split()
 )
-_SUBSCRIPTS: Final = frozenset(("STORE_SUBSCR", "DELETE_SUBSCR"))
-_HARNESS_OWNED: Final = frozenset(("sys", name) for name in ("stdin", "stdout", "stderr", "modules", "path"))
+SETTERS: Final = frozenset(("setattr", "delattr"))
+SUBSCRIPTS: Final = frozenset(("STORE_SUBSCR", "DELETE_SUBSCR"))
+HARNESS_OWNED: Final = frozenset(("sys", name) for name in ("stdin", "stdout", "stderr", "modules", "path"))
 """What pytest itself changes, and what imports do, which are seen otherwise."""
-_GUARDS: Final = frozenset(("AttributeError", "KeyError", "hasattr", "getattr"))
+_GUARDS: Final = frozenset("AttributeError IndexError KeyError LookupError get getattr hasattr setdefault".split())
+ON_DEMAND: Final = frozenset(("__get__", "__getattr__", "__getattribute__", "__missing__"))
+"""Run where something is not there yet; what they store is there the next time."""
 _CALLS: Final = ("PRECALL", "CALL", "PUSH_NULL")
 _BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__"))
+_CLASS_HOOKS: Final = frozenset(("__init_subclass__", "__set_name__"))
+_CLASS_NAMES: Final = frozenset(("cls", "klass", "mcls", "mcs", "meta", "metacls"))
 _BUILTINS: Final = frozenset(vars(builtins))
 CO_GENERATOR: Final = 0x20
 """As in ``inspect``, which takes 10 ms to import."""
@@ -36,14 +41,18 @@ class Stateful(NamedTuple):
 
     ``globals``: dotted names of its module that it assigns or changes, such as ``CACHE`` or ``settings.cache``;
     ``holders``: local names of what was there before it ran and of which it changes something: arguments with a lazy
-    attribute, variables of the function around it.
+    attribute, variables of the function around it; ``attributes``: names of what it changes of its arguments while a
+    class is made.
     """
 
-    globals: tuple[str, ...]
-    holders: tuple[str, ...]
+    globals: tuple[str, ...] = ()
+    holders: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    steps: bool = False
+    """A generator, which is not watched."""
 
 
-class _Instruction(NamedTuple):
+class Instruction(NamedTuple):
     name: str
     argument: int
 
@@ -51,47 +60,77 @@ class _Instruction(NamedTuple):
 def stateful(code: CodeType) -> Stateful | None:
     """What this function may keep for later calls; None where it keeps nothing.
 
-    A generator has no scope: what runs between its steps is not its doing.
+    A generator has no scope: what runs between its steps is not its doing. Of what it keeps only globals are told.
     """
     if code.co_flags & CO_GENERATOR:
-        return None
-    instructions = list(_instructions(code))
+        instructions = list(instructions_of(code))
+        found = _kept_globals(code, instructions, {instruction.name for instruction in instructions})
+        return Stateful(tuple(sorted(set(found))), steps=True)
+    instructions = list(instructions_of(code))
     names = {instruction.name for instruction in instructions}
     kept = tuple(sorted(set(_kept_globals(code, instructions, names))))
     holders = tuple(sorted({*_lazy_holders(code, instructions), *_kept_variables(code, instructions, names)}))
-    return Stateful(kept, holders) if kept or holders else None
+    attributes = tuple(sorted(set(_class_attributes(code, instructions, names)))) if _makes_classes(code) else ()
+    return Stateful(kept, holders, attributes) if kept or holders or attributes else None
 
 
 def may_be_stateful(code: CodeType) -> bool:
     """A cheap sieve before :func:`stateful`: does the code store anywhere but in its own variables?"""
     opcodes = code.co_code[::2]
-    return any(store in opcodes for store in _STORES) or not _MUTATORS.isdisjoint(code.co_names)
+    return any(store in opcodes for store in _STORES) or not (_MUTATORS | SETTERS).isdisjoint(code.co_names)
 
 
 _STORES: Final = tuple(
     opcode.opmap[name]
-    for name in ("STORE_DEREF", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR")
+    for name in (
+        "STORE_DEREF",
+        "STORE_GLOBAL",
+        "DELETE_GLOBAL",
+        "STORE_ATTR",
+        "DELETE_ATTR",
+        "STORE_SUBSCR",
+        "DELETE_SUBSCR",
+    )
 )
 
 
-def _kept_globals(code: CodeType, instructions: list[_Instruction], names: set[str]) -> Iterator[str]:
+def _kept_globals(code: CodeType, instructions: list[Instruction], names: set[str]) -> Iterator[str]:
     """Globals assigned, or at the head of ``G.a.b = ...``, ``G.a[key] = ...`` and ``G.a.append(...)``."""
-    subscripts = bool(names & _SUBSCRIPTS)
+    subscripts = bool(names & SUBSCRIPTS)
+    by_name = not SETTERS.isdisjoint(code.co_names)
     for at, instruction in enumerate(instructions):
         if instruction.name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
             yield code.co_names[instruction.argument]
         elif instruction.name == "LOAD_GLOBAL":
             name = code.co_names[instruction.argument >> 1]
-            chain = _changed(code, instructions[at + 1 :], subscripts=subscripts)
-            if name not in _BUILTINS and chain is not None and (name, *chain) not in _HARNESS_OWNED:
+            chain = changed(code, instructions[at + 1 :], subscripts=subscripts)
+            if name not in _BUILTINS and chain is not None and (name, *chain) not in HARNESS_OWNED:
                 yield ".".join((name, *chain))
+            if by_name and (attribute := attribute_named(code, instructions[at + 1 :])):
+                yield f"{name}.{attribute}"
 
 
-def _kept_variables(code: CodeType, instructions: list[_Instruction], names: set[str]) -> Iterator[str]:
+def _makes_classes(code: CodeType) -> bool:
+    """Whether this runs while a class statement is executed: hooks of base classes, of descriptors, of metaclasses."""
+    first = code.co_varnames[0] if code.co_argcount else ""
+    return code.co_name in _CLASS_HOOKS or (code.co_name in ("__new__", "__init__") and first in _CLASS_NAMES)
+
+
+def _class_attributes(code: CodeType, instructions: list[Instruction], names: set[str]) -> Iterator[str]:
+    """Attributes at the end of ``cls.a[key] = ...``, ``cls.b.a.append(...)`` and ``owner.a = ...``."""
+    for at, instruction in enumerate(instructions):
+        holder = _local(instruction)
+        if holder is not None and holder < code.co_argcount:
+            chain = changed(code, instructions[at + 1 :], subscripts=bool(names & SUBSCRIPTS))
+            if chain:
+                yield chain[-1]
+
+
+def _kept_variables(code: CodeType, instructions: list[Instruction], names: set[str]) -> Iterator[str]:
     """Variables of the function around this one that it assigns, or whose value it changes."""
     if not code.co_freevars:
         return
-    subscripts = bool(names & _SUBSCRIPTS)
+    subscripts = bool(names & SUBSCRIPTS)
     variables = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
     outer = frozenset(code.co_freevars)
     for at, instruction in enumerate(instructions):
@@ -99,7 +138,7 @@ def _kept_variables(code: CodeType, instructions: list[_Instruction], names: set
             continue
         name = _variable(code, instruction.argument, variables)
         stored = instruction.name == "STORE_DEREF"
-        if name in outer and (stored or _changed(code, instructions[at + 1 :], subscripts=subscripts) is not None):
+        if name in outer and (stored or changed(code, instructions[at + 1 :], subscripts=subscripts) is not None):
             yield name
 
 
@@ -110,30 +149,45 @@ def _variable(code: CodeType, argument: int, variables: tuple[str, ...]) -> str:
     return order[argument] if argument < len(order) else variables[-1]
 
 
-def _changed(code: CodeType, following: list[_Instruction], *, subscripts: bool) -> list[str] | None:
+def changed(code: CodeType, following: list[Instruction], *, subscripts: bool) -> list[str] | None:
     """The attributes that lead from what was just loaded to what is assigned or changed; None where nothing is."""
     chain: list[str] = []
+    copied = False
     for instruction in following:
-        if instruction.name == "STORE_ATTR":
+        if instruction.name == "COPY":
+            copied = True  # as `a.b += c` does it
+            continue
+        if instruction.name in ("STORE_ATTR", "DELETE_ATTR"):
             return [*chain, code.co_names[instruction.argument]]
         if instruction.name not in ("LOAD_ATTR", "LOAD_METHOD"):
             return chain if subscripts and not instruction.name.startswith(_CALLS) else None
         attribute = code.co_names[_attribute(instruction)]
+        if copied:
+            return [*chain, attribute]
         if instruction.name == "LOAD_METHOD" or (_ATTRIBUTE_SHIFT and instruction.argument & 1):
             return chain if attribute in _MUTATORS else None
         chain.append(attribute)
     return None
 
 
-def _attribute(instruction: _Instruction) -> int:
+def attribute_named(code: CodeType, following: list[Instruction]) -> str:
+    """The text that follows an object among the arguments of ``setattr``; empty where none does."""
+    if not following or following[0].name != "LOAD_CONST":
+        return ""
+    value = code.co_consts[following[0].argument]
+    return value if isinstance(value, str) and value.isidentifier() else ""
+
+
+def _attribute(instruction: Instruction) -> int:
     return instruction.argument >> (_ATTRIBUTE_SHIFT if instruction.name == "LOAD_ATTR" else 0)
 
 
-def _lazy_holders(code: CodeType, instructions: list[_Instruction]) -> set[str]:
-    """Arguments of which the function both tests and assigns an attribute."""
+def _lazy_holders(code: CodeType, instructions: list[Instruction]) -> set[str]:
+    """Arguments of which the function both tests and changes something."""
     if code.co_name in _BUILDERS or not code.co_argcount:
         return set()
-    guarded = not _GUARDS.isdisjoint(code.co_names)
+    names = {instruction.name for instruction in instructions}
+    guarded = code.co_name in ON_DEMAND or "CONTAINS_OP" in names or not _GUARDS.isdisjoint(code.co_names)
     tested = set(_tested_attributes(code, instructions))
     found: set[str] = set()
     for instruction, following in pairwise(instructions):
@@ -141,10 +195,24 @@ def _lazy_holders(code: CodeType, instructions: list[_Instruction]) -> set[str]:
             holder = _local(instruction)
             if holder is not None and holder < code.co_argcount:
                 found.add(code.co_varnames[holder])
-    return found
+    return found | set(_filled_holders(code, instructions, tested, names, guarded=guarded))
 
 
-def _local(instruction: _Instruction) -> int | None:
+def _filled_holders(
+    code: CodeType, instructions: list[Instruction], tested: set[str], names: set[str], *, guarded: bool
+) -> Iterator[str]:
+    """Arguments at the head of ``self.prices[key] = ...``, ``self.found.append(...)`` and ``setattr(self, ...)``."""
+    by_name = "setattr" in code.co_names or "__setattr__" in code.co_names
+    for at, instruction in enumerate(instructions):
+        holder = _local(instruction)
+        if holder is None or holder >= code.co_argcount:
+            continue
+        chain = changed(code, instructions[at + 1 :], subscripts=bool(names & SUBSCRIPTS))
+        if (chain is not None and (guarded or not tested.isdisjoint(chain))) or (by_name and guarded):
+            yield code.co_varnames[holder]
+
+
+def _local(instruction: Instruction) -> int | None:
     """The number of the local variable that is on top of the stack after this instruction."""
     if not instruction.name.startswith("LOAD_FAST"):
         return None
@@ -152,7 +220,7 @@ def _local(instruction: _Instruction) -> int | None:
     return instruction.argument & 15 if pair else instruction.argument
 
 
-def _tested_attributes(code: CodeType, instructions: list[_Instruction]) -> Iterator[str]:
+def _tested_attributes(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:
     for instruction, following in pairwise(instructions):
         if instruction.name == "LOAD_ATTR" and following.name.startswith(_CONDITIONS):
             yield code.co_names[_attribute(instruction)]
@@ -162,7 +230,7 @@ _ATTRIBUTE_SHIFT: Final = 0 if "LOAD_METHOD" in opcode.opmap and opcode.opmap["L
 """From 3.12 on the lowest bit of LOAD_ATTR's argument says whether a method is loaded."""
 
 
-def _instructions(code: CodeType) -> Iterator[_Instruction]:
+def instructions_of(code: CodeType) -> Iterator[Instruction]:
     raw, extended = code.co_code, 0
     skip = frozenset((opcode.opmap["CACHE"],))
     for at in range(0, len(raw), 2):
@@ -174,4 +242,4 @@ def _instructions(code: CodeType) -> Iterator[_Instruction]:
             extended = argument << 8
             continue
         extended = 0
-        yield _Instruction(opcode.opname[operation], argument)
+        yield Instruction(opcode.opname[operation], argument)

@@ -15,7 +15,9 @@ from pytest_perfcache.trace.environ import EnvironObserver
 from pytest_perfcache.trace.exchange import Exchange
 from pytest_perfcache.trace.imports import ImportObserver
 from pytest_perfcache.trace.inputs import Inputs
-from pytest_perfcache.trace.kept import watch_functools
+from pytest_perfcache.trace.lookups import LookupObserver
+from pytest_perfcache.trace.memoised import watch_functools
+from pytest_perfcache.trace.metadata import MetadataObserver
 from pytest_perfcache.trace.modules import Modules
 from pytest_perfcache.trace.recorder import Recorder
 from pytest_perfcache.trace.stat import StatObserver
@@ -47,15 +49,19 @@ class Tracing(NamedTuple):
         recorder = Recorder(codes, calls, modules)
         environ = dict(os.environ)
         inputs = Inputs(places, environ, recorder)
+        modules.is_own = inputs.is_made
         observers = ExitStack()
         observers.callback(calls.close)
         observers.callback(watch_functools(recorder.noted))
-        imports = ImportObserver(recorder)
+        lookups = LookupObserver(recorder)
+        observers.callback(lookups.close)
+        imports = ImportObserver(recorder, lookups)
         observers.callback(imports.close)
         audit = AuditObserver(inputs, places, recorder, imports.importing)
         observers.callback(audit.close)
         observers.callback(StatObserver(inputs, audit.guarded).close)
         observers.callback(EnvironObserver(inputs).close)
+        observers.callback(MetadataObserver(inputs).close)
         exchange = Exchange(recorder, modules, inputs, places)
         children = Children(recorder, exchange, harness_asks)
         children.install()

@@ -27,6 +27,10 @@ class Observed:
     def current(self) -> Unit:
         return self.unit
 
+    @property
+    def stack(self) -> tuple[Unit, ...]:
+        return (self.unit,)
+
     def add_input(self, key: str) -> None:
         self.unit.inputs.add(key)
 

@@ -1,0 +1,207 @@
+"""Sees every import being asked for: by a statement, by name, or by C code such as ``pickle``'s, loaded already or not.
+
+What a module's import touched counts for whoever asks for the module, also for those who find it in ``sys.modules``.
+For the project's files :mod:`~pytest_perfcache.trace.imports` knows that; here are all other modules: those that an
+import hook makes, that put another object in their place, or that somebody put among the modules by hand.
+
+``builtins.__import__`` and the function behind ``importlib.import_module`` are replaced; :meth:`close` puts them back.
+Errors in a module's code show no frame of ours, nor do warnings name one: Python leaves out frames that bear the name
+of its own import machinery, so ours do.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from contextlib import ExitStack
+from importlib import _bootstrap
+from importlib.util import resolve_name
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pytest_perfcache.trace.unit import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import CodeType
+
+    from pytest_perfcache.trace.modules import Modules
+    from pytest_perfcache.trace.recorder import Recorder
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+_STANDARD: Final = frozenset((*sys.stdlib_module_names, *sys.builtin_module_names))
+_MACHINERY: Final = "<frozen importlib._bootstrap>"
+
+
+def out_of_tracebacks(function: _F) -> _F:
+    """The function under the name that Python gives to frames of imports that nobody wants to see."""
+    assert isinstance(function, FunctionType)
+    function.__code__ = function.__code__.replace(co_filename=_MACHINERY, co_name="_call_with_frames_removed")
+    return function
+
+
+class LookupObserver:
+    """Installs itself on construction."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._modules: Modules = recorder.modules
+        self._before = frozenset(sys.modules)
+        self._outside: set[str] = set(_STANDARD)
+        """Top-level names that lead out of the project."""
+        self._made: dict[str, Unit] = {}
+        """What made a module that has no file in the project."""
+        self._undo = ExitStack()
+        self._patch(builtins, "__import__", self._statement(builtins.__import__))
+        bootstrap: Any = _bootstrap
+        self._patch(bootstrap, "_gcd_import", self._by_name(bootstrap._gcd_import))
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def made_by(self, unit: Unit, code: CodeType) -> None:
+        """A module's code was executed: what it put among the modules by hand, its import made."""
+        if "modules" not in code.co_names and not self._recorder.codes.mentions.get("modules"):
+            return
+        for name in sys.modules.keys() - self._before - self._made.keys():
+            if _is_made(sys.modules[name]) and name.partition(".")[0] not in self._outside:
+                self._made[name] = unit
+
+    def _patch(self, owner: object, name: str, value: object) -> None:
+        self._undo.callback(setattr, owner, name, getattr(owner, name))
+        setattr(owner, name, value)
+
+    def _statement(self, original: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
+        outside, asked = self._outside, self._asked
+
+        @out_of_tracebacks
+        def __import__(  # noqa: A001, N807 - stands in its place
+            name: str,
+            globals: Mapping[str, object] | None = None,  # noqa: A002
+            locals: Mapping[str, object] | None = None,  # noqa: A002
+            fromlist: Sequence[str] | None = (),
+            level: int = 0,
+        ) -> ModuleType:
+            __tracebackhide__ = True
+            if level == 0 and type(name) is str and name.partition(".")[0] in outside:
+                return original(name, globals, locals, fromlist, level)
+            full = _absolute(name, globals, level)
+            if not full or full.partition(".")[0] in outside:
+                return original(name, globals, locals, fromlist, level)
+            unit = asked(full)
+            try:
+                return original(name, globals, locals, fromlist, level)
+            finally:
+                self._answered(full, unit, fromlist or (), statement=globals is not None)
+
+        return __import__
+
+    def _by_name(self, original: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
+        @out_of_tracebacks
+        def _gcd_import(name: str, package: str | None = None, level: int = 0) -> ModuleType:
+            __tracebackhide__ = True
+            full = name if level == 0 else _absolute(name, {"__package__": package}, level)
+            if not full or type(full) is not str:
+                return original(name, package, level)
+            top = full.partition(".")[0]
+            if top in self._outside:
+                if top not in _STANDARD:
+                    self._recorder.add_import(top)
+                return original(name, package, level)
+            unit = self._asked(full)
+            try:
+                return original(name, package, level)
+            finally:
+                self._answered(full, unit, (), statement=False)
+
+        return _gcd_import
+
+    def _asked(self, full: str) -> Unit | None:
+        """An import begins: a unit of its own where the module is not loaded yet."""
+        if full in sys.modules or not self._recorder.at_home:
+            return None
+        self._modules.searched[full.partition(".")[0]].add(tuple(sys.path))
+        unit = Unit(f"import of {full}")
+        for working in self._recorder.at_work():
+            working.parts.append(unit)
+        self._recorder.enter(unit)
+        return unit
+
+    def _answered(self, full: str, unit: Unit | None, fromlist: Sequence[str], *, statement: bool) -> None:
+        if unit is not None:
+            self._recorder.leave(unit)
+            if "." in full and full in sys.modules and not self._recorder.current.name.startswith("import of "):
+                self._recorder.kept.bound(full, unit)
+        top = full.partition(".")[0]
+        if not statement or full not in sys.modules:
+            self._recorder.add_import(top)
+        for name in (*_parents(full), full, *(f"{full}.{name}" for name in fromlist if isinstance(name, str))):
+            module = sys.modules.get(name)
+            if module is not None:
+                self._found(name, module, unit)
+        if self._leads_out(top):
+            self._outside.add(top)
+
+    def _found(self, name: str, module: object, unit: Unit | None) -> None:
+        path = self._modules.path_of_module(module) if isinstance(module, ModuleType) else None
+        if path is not None and path in self._modules.by_path:
+            self._recorder.add_module(path)
+        elif name in self._made:
+            self._recorder.stand_on(self._made[name])
+        elif name not in self._before and _is_made(module):
+            if unit is None:
+                self._recorder.spoil(f"uses {name}, which is in sys.modules and was not imported")
+            else:
+                self._made[name] = unit
+        elif path is not None:
+            self._recorder.add_module(path)
+
+    def _leads_out(self, top: str) -> bool:
+        """Whether nothing of the project is behind this name, now and later."""
+        module = sys.modules.get(top)
+        if not isinstance(module, ModuleType):
+            return False
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str):
+            return self._modules.places.is_library(file)
+        return top in self._before and not hasattr(module, "__path__")
+
+
+def _absolute(name: object, namespace: Mapping[str, object] | None, level: int) -> str:
+    """The full name of what is asked for; empty where it can not be told."""
+    if not isinstance(name, str):
+        return ""
+    if level == 0:
+        return name
+    package = _package_of(namespace or {})
+    try:
+        return resolve_name("." * level + name, package) if package else ""
+    except ImportError:
+        return ""
+
+
+def _package_of(namespace: Mapping[str, object]) -> str:
+    package = namespace.get("__package__")
+    if isinstance(package, str):
+        return package
+    name = namespace.get("__name__")
+    if not isinstance(name, str):
+        return ""
+    return name if "__path__" in namespace else name.rpartition(".")[0]
+
+
+def _parents(name: str) -> Iterator[str]:
+    at = name.find(".")
+    while at >= 0:
+        yield name[:at]
+        at = name.find(".", at + 1)
+
+
+def _is_made(module: object) -> bool:
+    """Whether a module comes neither from a file nor from the interpreter, and is no mere directory."""
+    if not isinstance(module, ModuleType):
+        return True
+    if isinstance(getattr(module, "__file__", None), str):
+        return False
+    spec = getattr(module, "__spec__", None)
+    return not (hasattr(module, "__path__") or getattr(spec, "origin", None) in ("built-in", "frozen"))

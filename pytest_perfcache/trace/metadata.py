@@ -1,0 +1,56 @@
+"""Sees what is asked of installed distributions: of one by its name, of all, or which entry points there are."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from pytest_perfcache.trace.audit import harness_asks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_perfcache.trace.inputs import Inputs
+
+
+class MetadataObserver:
+    """Patches the two functions of ``importlib.metadata`` that all others stand on. Undone by :meth:`close`."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._undo = ExitStack()
+        self._inputs = inputs
+        self._by_group = False
+        discover: Callable[..., Any] = vars(importlib.metadata.Distribution)["discover"].__func__
+        points = importlib.metadata.entry_points
+
+        def traced_discover(cls: Any, /, **asked: Any) -> Iterable[Any]:
+            if not self._by_group and not harness_asks(2, metadata=False):
+                name = asked.get("name") or getattr(asked.get("context"), "name", None)
+                if isinstance(name, str):
+                    inputs.read_distribution(name)
+                else:
+                    inputs.read_entry_points("")
+            found: Iterable[Any] = discover(cls, **asked)
+            return found
+
+        def entry_points(**asked: Any) -> Any:
+            group = asked.get("group")
+            if not isinstance(group, str) or harness_asks(2, metadata=False):
+                return points(**asked)
+            inputs.read_entry_points(group)
+            self._by_group = True
+            try:
+                return points(**asked)
+            finally:
+                self._by_group = False
+
+        self._patch(importlib.metadata.Distribution, "discover", classmethod(traced_discover))
+        self._patch(importlib.metadata, "entry_points", entry_points)
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def _patch(self, owner: Any, name: str, value: object) -> None:
+        self._undo.callback(setattr, owner, name, vars(owner)[name])
+        setattr(owner, name, value)
