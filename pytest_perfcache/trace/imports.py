@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _REWRITER: Final = "AssertionRewritingHook"
 
 
+def _nothing() -> None:
+    """Nobody waits for this module."""
+
+
 class ImportObserver:
     """Installs itself on construction."""
 
@@ -41,6 +45,8 @@ class ImportObserver:
         self.importing: list[str] = []
         """Files whose source is being loaded now, innermost last: reading them is no input."""
         self._loaded: dict[str, Signature | None] = {}
+        self.when_loaded: dict[str, Callable[[], None]] = {}
+        """What to do, once, after a module outside the project was imported."""
         self._undo = ExitStack()
         self._patch(SourceFileLoader, "exec_module", self._source_loader(SourceFileLoader.exec_module))
         self._patch(runpy, "exec", self._runpy_exec)
@@ -94,6 +100,7 @@ class ImportObserver:
             if path is None:
                 observer._see_loose(self.path)
                 original(self, module)
+                observer.when_loaded.pop(module.__name__, _nothing)()
                 return
             drop_racy_bytecode(self.path)
             signature = Signature.of(self.path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.audit import harness_asks
 
@@ -14,15 +14,27 @@ if TYPE_CHECKING:
     from pytest_perfcache.trace.inputs import Inputs
 
 
+METADATA: Final = "importlib.metadata"
+
+
 class MetadataObserver:
-    """Patches the two functions of ``importlib.metadata`` that all others stand on. Undone by :meth:`close`."""
+    """Patches the two functions of ``importlib.metadata`` that all others stand on, once it is there.
+
+    :meth:`begin` is to be called when it was imported: many a process never does. Undone by :meth:`close`.
+    """
 
     def __init__(self, inputs: Inputs) -> None:
         self._undo = ExitStack()
         self._inputs = inputs
         self._by_group = False
-        discover: Callable[..., Any] = vars(importlib.metadata.Distribution)["discover"].__func__
-        points = importlib.metadata.entry_points
+        if METADATA in sys.modules:
+            self.begin()
+
+    def begin(self) -> None:
+        metadata: Any = sys.modules[METADATA]
+        inputs = self._inputs
+        discover: Callable[..., Any] = vars(metadata.Distribution)["discover"].__func__
+        points = metadata.entry_points
 
         def traced_discover(cls: Any, /, **asked: Any) -> Iterable[Any]:
             if not self._by_group and not harness_asks(2, metadata=False):
@@ -45,8 +57,8 @@ class MetadataObserver:
             finally:
                 self._by_group = False
 
-        self._patch(importlib.metadata.Distribution, "discover", classmethod(traced_discover))
-        self._patch(importlib.metadata, "entry_points", entry_points)
+        self._patch(metadata.Distribution, "discover", classmethod(traced_discover))
+        self._patch(metadata, "entry_points", entry_points)
 
     def close(self) -> None:
         self._undo.close()

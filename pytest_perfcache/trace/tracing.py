@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ from pytest_perfcache.trace.imports import ImportObserver
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.lookups import LookupObserver
 from pytest_perfcache.trace.memoised import watch_functools
-from pytest_perfcache.trace.metadata import MetadataObserver
+from pytest_perfcache.trace.metadata import METADATA, MetadataObserver
 from pytest_perfcache.trace.modules import Modules
 from pytest_perfcache.trace.recorder import Recorder
 from pytest_perfcache.trace.stat import StatObserver
@@ -61,7 +62,10 @@ class Tracing(NamedTuple):
         observers.callback(audit.close)
         observers.callback(StatObserver(inputs, audit.guarded).close)
         observers.callback(EnvironObserver(inputs).close)
-        observers.callback(MetadataObserver(inputs).close)
+        metadata = MetadataObserver(inputs)
+        observers.callback(metadata.close)
+        if METADATA not in sys.modules:
+            imports.when_loaded[METADATA] = metadata.begin
         exchange = Exchange(recorder, modules, inputs, places)
         children = Children(recorder, exchange, harness_asks)
         children.install()
