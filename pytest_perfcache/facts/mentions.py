@@ -98,8 +98,8 @@ class Context:
                 self.quiet.add(id(function))
                 if isinstance(function, ast.Name) and function.id in ("isinstance", "issubclass"):
                     self._hush(*args[1:])
-            case ast.ExceptHandler(type=ast.expr() as kind):
-                self._hush(kind)
+            case ast.ExceptHandler(type=ast.expr() as quiet):
+                self._hush(quiet)
             case ast.Import(names=names) | ast.ImportFrom(names=names):
                 for alias in names:
                     bound = alias.asname or alias.name.partition(".")[0]
@@ -112,6 +112,8 @@ class Context:
                 pass
         if isinstance(node, ast.Module | ast.ClassDef | FunctionNode):
             self._docstring(node)
+        annotation = node.returns if isinstance(node, FunctionNode) else getattr(node, "annotation", None)
+        self._hush(*([] if annotation is None else [annotation]))
         if isinstance(node, ast.ClassDef):
             self._hush(*(base for base in node.bases if isinstance(base, ast.Name | ast.Attribute | ast.Subscript)))
 
@@ -182,7 +184,8 @@ def mentions_of(node: ast.AST, context: Context) -> Iterator[str]:
             if id(node) in context.exported:
                 yield f"<{text}"
             elif id(node) not in context.docstrings:
-                yield from _in_text(text)
+                used = id(node) not in context.quiet
+                yield from (found for found in _in_text(text) if used or found[0] != "=")
         case ast.Import(names=names) | ast.ImportFrom(names=names):
             yield from _imported(node, names)
         case ast.keyword(arg=str(name)) | ast.arg(arg=name):
