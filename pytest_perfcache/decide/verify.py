@@ -8,14 +8,13 @@ from typing import Final, NamedTuple, TypeAlias
 
 from pytest_perfcache.decide.table import Situation, rule_for
 from pytest_perfcache.facts.world import Changed, Rebound, Same, State
-from pytest_perfcache.model import Fact, History, Kind, Outcome, Reason, Record, Verdict
+from pytest_perfcache.model import Fact, History, Outcome, Reason, Record, Verdict
 
-Mention: TypeAlias = Callable[[Fact, frozenset[str]], str | None]
-"""Asks whether the code of a source fact mentions one of these names."""
+Reaches: TypeAlias = Callable[[Rebound, Iterable[Fact]], str | None]
+"""Asks why a record with these facts sees what was bound anew, in words; None where it does not."""
 
 MARKED: Final = "marked with cache=False"
 """Why a test that the user marked leaves no record; so that a later run without the test at hand knows it too."""
-_SOURCES: Final = (Kind.SKELETON, Kind.BLOCK)
 _JITTER: Final = 0.25
 FRESH_SHARE: Final = 1 - _JITTER
 """A record younger than this share of its time to live is fresh, whatever its test."""
@@ -25,37 +24,29 @@ class Changes(NamedTuple):
     """The facts of one module's records that do not simply hold now."""
 
     states: Mapping[Fact, Changed | Rebound]
-    mention: Mention
+    reaches: Reaches
 
     @classmethod
-    def among(cls, facts: Iterable[Fact], state: Callable[[Fact], State], mention: Mention) -> Changes:
+    def among(cls, facts: Iterable[Fact], state: Callable[[Fact], State], reaches: Reaches) -> Changes:
         found = ((fact, state(fact)) for fact in dict.fromkeys(facts))
-        return cls({fact: how for fact, how in found if not isinstance(how, Same)}, mention)
+        return cls({fact: how for fact, how in found if not isinstance(how, Same)}, reaches)
 
     def broken(self, record: Record) -> list[str]:
         """What no longer holds of a record, in words; empty when all of it holds."""
         if not self.states:
             return []
         lost: list[str] = []
-        names: set[str] = set()
+        rebound: list[Rebound] = []
         for fact in record.facts:
             how = self.states.get(fact)
             if isinstance(how, Changed):
                 lost.append(f"{fact.key} {how.how}")
             elif how is not None:
-                names |= how.names
-        return lost or self._mentioned(record, frozenset(names))
-
-    def _mentioned(self, record: Record, names: frozenset[str]) -> list[str]:
-        """Functions that appeared, vanished or have another signature count where a name of theirs is looked up."""
-        if not names:
-            return []
-        for fact in record.facts:
-            if fact.kind in _SOURCES:
-                name = self.mention(fact, names)
-                if name is not None:
-                    return [f"function {name} appeared, vanished or has another signature, and {fact.key} names it"]
-        return []
+                rebound.append(how)
+        if not lost:
+            reached = (self.reaches(how, record.facts) for how in rebound)
+            lost += [why for why in reached if why][:1]
+        return lost
 
 
 class Conditions(NamedTuple):

@@ -3,12 +3,14 @@
 A module is cut into *blocks*, one for each function body however deep it is nested, and a *skeleton*: what runs when
 the module is imported. Comments, formatting and the place of a statement's lines leave no trace in either.
 
-Three refinements keep harmless edits harmless (``docs/explanation/facts.md``):
+Refinements keep edits from re-running more than they can reach (``docs/explanation/facts.md``):
 
 * A function whose definition does nothing but bind a name (no decorator, or ``pytest.mark`` and ``pytest.fixture``
   only, and no computed default) is left out of the skeleton and listed by name with its signature. It matters to
   code that *mentions* the name, so that a new, unrelated function re-runs nothing.
 * A test method of a class is treated the same way.
+* Of module constants, class attributes and defaults the skeleton holds the shape alone; the literal *values* are
+  listed by name.
 * Functions of the same qualified name (a property and its setter, ``overload``) share one block.
 """
 
@@ -19,27 +21,24 @@ import builtins
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from pytest_perfcache.facts.digest import fingerprint_all
+from pytest_perfcache.facts.mentions import DOCTEST, Context, FunctionNode, mentions_of
+from pytest_perfcache.facts.values import (
+    bound_names,
+    constant_name,
+    default_leaves,
+    import_sources,
+    leaves_of,
+    only_wraps,
+)
 from pytest_perfcache.model import Fingerprint, enclosing_name
 
-FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-
-ANYTHING: Final = "*"
-"""Stands for every name, in the mentions of code that looks names up by a computed string."""
-
-_REFLECTIVE: Final = frozenset(
-    """
-    globals vars dir eval exec locals getmembers __dict__ import_module __import__ attrgetter
-    """.split()
-)
-_BY_NAME: Final = frozenset(("getattr", "hasattr", "setattr", "delattr"))
-_REFLECTIVE_TEXT: Final = re.compile(rb"\b(?:%s)\b|import\s*\*" % "|".join(sorted(_REFLECTIVE | _BY_NAME)).encode())
 _PYTEST_NAMES: Final = re.compile(r"pytest_|setup|teardown|setUp|tearDown|load_tests|__")
 _BUILTINS: Final = frozenset(vars(builtins))
-_IDENTIFIER: Final = re.compile(r"[^\W\d]\w*")
 _LOCATION_FIELDS: Final = frozenset(("ctx", "type_comment", "kind", "type_ignores"))
+_HOOKS: Final = frozenset(("__init_subclass__", "__class_getitem__", "__getattribute__"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,10 @@ class Analysis:
 
     ``blocks`` and ``mentions`` are keyed by qualified name; the skeleton's mentions stand under ``""``. ``classes``
     are the qualified names of what has code but no block: classes, and from 3.12 on type parameters and aliases.
+    ``values`` are the literals of ``NAME``, of the attribute ``Class.name``, and of the defaults of ``function()``.
+    ``bases`` tells of each class what it is derived from; None where something else takes part in making it.
+    ``sources`` tells of names that the module imports at its top level: dots, module and name there; ``bound`` are
+    all names that its statements bind.
     """
 
     skeleton: Fingerprint
@@ -55,6 +58,15 @@ class Analysis:
     blocks: Mapping[str, Fingerprint]
     mentions: Mapping[str, frozenset[str]]
     classes: frozenset[str]
+    values: Mapping[str, Fingerprint]
+    bases: Mapping[str, tuple[str, ...] | None]
+    sources: Mapping[str, tuple[int, str, str]]
+    bound: frozenset[str]
+
+    @property
+    def all_mentions(self) -> frozenset[str]:
+        """What any part of the module mentions."""
+        return frozenset().union(*self.mentions.values())
 
     def block_of(self, qualname: str) -> str | None:
         """The block that holds the code of this qualified name, ``""`` for the skeleton, None where unknown.
@@ -77,7 +89,7 @@ def analyse(content: bytes) -> Analysis | None:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return _Analyser().module(tree)
+    return _Analyser(tree).module()
 
 
 def changed_bindings(before: Analysis, after: Analysis) -> frozenset[str]:
@@ -86,82 +98,105 @@ def changed_bindings(before: Analysis, after: Analysis) -> frozenset[str]:
     return frozenset(name for name in names if before.bindings.get(name) != after.bindings.get(name))
 
 
-def mentioned(names: Iterable[str], mentions: frozenset[str]) -> str | None:
-    """The first of ``names`` that code with these mentions could look up, or None."""
-    for name in sorted(names):
-        if ANYTHING in mentions or name.rpartition(".")[2] in mentions:
-            return name
-    return None
-
-
-def may_mention(source: bytes, names: Iterable[str]) -> bool:
-    """Whether a file's text leaves it possible that its code mentions a name: no parsing, so only a sieve."""
-    wanted = (name.rpartition(".")[2].encode() for name in names)
-    return any(name in source for name in wanted) or _REFLECTIVE_TEXT.search(source) is not None
+def changed_values(before: Analysis, after: Analysis) -> frozenset[str]:
+    """Names of constants, attributes and functions whose literal values, or defaults, are others now."""
+    names = before.values.keys() | after.values.keys()
+    return frozenset(name for name in names if before.values.get(name) != after.values.get(name))
 
 
 class _Analyser:
     """Walks one module's tree; ``_scope`` names the function whose mentions are gathered now."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: ast.Module) -> None:
+        self._tree = tree
+        self._context = Context.of(tree)
         self._bodies: dict[str, list[Fingerprint]] = {}
         self._bindings: dict[str, Fingerprint] = {}
+        self._values: dict[str, list[Fingerprint]] = {}
+        self._bases: dict[str, tuple[str, ...] | None] = {}
         self._mentions: dict[str, set[str]] = {"": set()}
         self._classes: set[str] = set()
-        self._taken: frozenset[str] = frozenset()
+        self._taken = _other_bindings(tree.body)
+        self._bound = bound_names(tree.body)
+        self._names = set(self._bound)
+        """What is bound in the module or in a class."""
+        self._own: set[int] = set()
+        """Targets of assignments whose values are kept apart: they bind the name, and use it not."""
+        self._leaves: dict[int, tuple[str, str]] = {}
+        """Literals that are kept apart → the name of what they are the value of, and what stands in the skeleton."""
+        self._annotated: str | None = None
+        """The function whose signature is walked now, where nobody looks at it when it is made; empty: the module."""
 
-    def module(self, tree: ast.Module) -> Analysis:
+    def module(self) -> Analysis:
         skeleton: list[str] = []
-        self._statements(tree.body, skeleton, prefix="", scope="", top=True)
+        self._statements(self._tree.body, skeleton, _Place("", values=True, open=True))
         return Analysis(
             skeleton=fingerprint_all(skeleton),
             bindings=dict(self._bindings),
             blocks={name: fingerprint_all(part.hex() for part in parts) for name, parts in self._bodies.items()},
             mentions={name: frozenset(found) for name, found in self._mentions.items()},
             classes=frozenset(self._classes),
+            values={name: fingerprint_all(part.hex() for part in parts) for name, parts in self._values.items()},
+            bases=dict(self._bases),
+            sources=import_sources(self._tree.body),
+            bound=frozenset(self._names),
         )
 
-    def _statements(
-        self,
-        body: list[ast.stmt],
-        out: list[str],
-        *,
-        prefix: str,
-        scope: str,
-        top: bool = False,
-        cls: bool = False,
-    ) -> None:
-        if top:
-            self._taken = _other_bindings(body)
-        taken = self._taken
-        for node in body:
-            if (
-                isinstance(node, FunctionNode)
-                and _only_binds(node, taken)
-                and ((top and _harmless_name(node.name, taken)) or (cls and not scope and node.name.startswith("test")))
-            ):
-                self._bindings[prefix + node.name] = self._function(node, prefix=prefix, scope=scope)
-            else:
-                self._feed(node, out, prefix=prefix, scope=scope)
+    def _statements(self, body: list[ast.stmt], out: list[str], place: _Place) -> None:
+        """The statements of the module, or of a class outside of functions."""
+        names = [constant_name(node) for node in body]
+        for node, name in zip(body, names, strict=True):
+            if isinstance(node, FunctionNode):
+                if self._is_binding(node, place):
+                    self._bindings[place.prefix + node.name] = self._function(node, prefix=place.prefix, scope="")
+                    continue
+                if place.open:
+                    self._apart(f"{place.prefix}{node.name}()", default_leaves(node, self._names))
+            elif name is not None and place.values and self._bound[place.prefix + name] == 1:
+                self._assignment(node, place.prefix + name)
+            self._annotated = None if place.prefix else ""
+            self._feed(node, out, prefix=place.prefix, scope="")
+
+    def _is_binding(self, node: FunctionNode, place: _Place) -> bool:
+        harmless = node.name.startswith("test") if place.prefix else _harmless_name(node.name, self._taken)
+        return harmless and _only_binds(node, self._taken)
+
+    def _assignment(self, node: ast.stmt, name: str) -> None:
+        value, target = getattr(node, "value"), getattr(node, "target", None)  # noqa: B009 - of two classes
+        self._own.add(id(target or getattr(node, "targets")[0]))  # noqa: B009
+        leaves = list(leaves_of(value, self._names))
+        own_name = name.rpartition(".")[2]
+        self._own.update(id(leaf) for leaf, _ in leaves if getattr(leaf, "value", None) == own_name)
+        self._apart(name, leaves)
+
+    def _apart(self, name: str, leaves: Iterable[tuple[ast.expr, str]]) -> None:
+        """Keep these literals out of the skeleton."""
+        for leaf, label in leaves:
+            self._leaves[id(leaf)] = name, label
 
     def _function(self, node: FunctionNode, *, prefix: str, scope: str) -> Fingerprint:
-        """Enter the function's block; return its signature's fingerprint."""
+        """Enter the function's block; return its signature's fingerprint, without values that are kept apart."""
         qualname = prefix + node.name
         mentions = self._mentions.setdefault(qualname, set())
-        mentions.add(node.name)
+        mentions.add(f"<{node.name}")
         signature: list[str] = [type(node).__name__, node.name, repr(ast.get_docstring(node, clean=False))]
-        decorators: list[str] = []
+        outer, self._annotated = self._annotated, None
+        if not scope and all(map(only_wraps, node.decorator_list)):
+            self._annotated = qualname
         for part in (*node.decorator_list, node.args, node.returns, *getattr(node, "type_params", ())):
             if isinstance(part, ast.AST):
-                self._feed(part, decorators, prefix=prefix, scope=scope)
-        mentions.update(argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg))
+                self._feed(part, signature, prefix=prefix, scope=scope, annotation=part is node.returns)
+        self._annotated = outer
+        mentions.update(f"<{argument.arg}" for argument in ast.walk(node.args) if isinstance(argument, ast.arg))
         self._classes.update(_type_names(node, prefix))
-        signature += decorators
-        body: list[str] = list(signature)
+        body: list[str] = [*signature, *(part.hex() for part in self._values.get(f"{qualname}()", ()))]
         globals_here = {name for child in node.body for name in _global_names(child)}
         inner = _Inner(qualname, frozenset(globals_here))
         for statement in node.body:
             self._feed(statement, body, prefix=inner.prefix, scope=qualname, module_names=inner.globals)
+        if DOCTEST in (ast.get_docstring(node, clean=False) or ""):
+            # Its examples run as a test of their own, which need not enter the function.
+            self._mentions[""].update(*(mentions_of(part, self._context) for part in ast.walk(node.body[0])))
         self._bodies.setdefault(qualname, []).append(fingerprint_all(body))
         return fingerprint_all(signature)
 
@@ -173,6 +208,7 @@ class _Analyser:
         prefix: str,
         scope: str,
         module_names: frozenset[str] = frozenset(),
+        annotation: bool = False,
     ) -> None:
         if isinstance(node, FunctionNode | ast.ClassDef):
             outer = "" if node.name in module_names else prefix
@@ -181,36 +217,73 @@ class _Analyser:
             else:
                 out.append(self._function(node, prefix=outer, scope=scope).hex())
             return
+        apart = self._leaves.pop(id(node), None)
+        if apart is not None:
+            out.append(apart[1])
+            out = []
         out.append(type(node).__name__)
-        self._mention(node, scope)
+        self._mention(node, scope, annotation=annotation)
         self._classes.update(_type_names(node, prefix))
         for name, value in ast.iter_fields(node):
             if name in _LOCATION_FIELDS:
                 continue
-            if isinstance(value, ast.AST):
-                self._feed(value, out, prefix=prefix, scope=scope, module_names=module_names)
-            elif isinstance(value, list):
-                out.append(f"[{len(value)}")
-                for item in value:
-                    if isinstance(item, ast.AST):
-                        self._feed(item, out, prefix=prefix, scope=scope, module_names=module_names)
-                    else:
-                        out.append(repr(item))
-            else:
-                out.append(f"{type(value).__name__}:{value!r}")
+            within = annotation or (isinstance(node, ast.arg | ast.AnnAssign) and name == "annotation")
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, ast.AST):
+                    self._feed(item, out, prefix=prefix, scope=scope, module_names=module_names, annotation=within)
+                else:
+                    out.append(f"{type(item).__name__}:{item!r}")
+            out.append(f"]{len(value)}" if isinstance(value, list) else "]")
+        if apart is not None:
+            self._values.setdefault(apart[0], []).append(fingerprint_all(out))
 
     def _class(self, node: ast.ClassDef, out: list[str], *, prefix: str, scope: str) -> None:
-        self._classes.update((prefix + node.name, *_type_names(node, prefix)))
-        self._mentions[scope].add(node.name)
+        qualname = prefix + node.name
+        self._classes.update((qualname, *_type_names(node, prefix)))
+        self._mentions[scope].add(f"<{node.name}")
         out += ["ClassDef", node.name]
         for part in (*node.decorator_list, *node.bases, *node.keywords, *getattr(node, "type_params", ())):
             self._feed(part, out, prefix=prefix, scope=scope)
         out.append("{")
-        self._statements(node.body, out, prefix=f"{prefix}{node.name}.", scope=scope, cls=True)
+        if scope:
+            for statement in node.body:
+                self._feed(statement, out, prefix=f"{qualname}.", scope=scope)
+        else:
+            plain = not (node.decorator_list or node.keywords)
+            hooked = any(isinstance(child, FunctionNode) and child.name in _HOOKS for child in node.body)
+            self._bases[qualname] = self._bases_of(node, qualname, plain=plain and not hooked)
+            bound = bound_names(node.body)
+            self._bound.update({f"{qualname}.{name}": times for name, times in bound.items()})
+            self._names.update(bound)
+            self._statements(node.body, out, _Place(f"{qualname}.", values=plain and not hooked, open=plain))
         out.append("}")
 
-    def _mention(self, node: ast.AST, scope: str) -> None:
-        self._mentions[scope].update(_names_in(node))
+    def _bases_of(self, node: ast.ClassDef, qualname: str, *, plain: bool) -> tuple[str, ...] | None:
+        return tuple(map(ast.unparse, node.bases)) if plain and self._bound[qualname] == 1 else None
+
+    def _mention(self, node: ast.AST, scope: str, *, annotation: bool) -> None:
+        found = mentions_of(node, self._context)
+        if id(node) in self._own:
+            self._mentions[scope].update(f"<{name.lstrip('=$')}" for name in found)
+        elif annotation and self._annotated is not None:
+            for name in found:
+                if name[0] != "=":
+                    bare = name.removeprefix("$")
+                    self._mentions[scope].add(f":{bare}" if bare.isidentifier() else name)
+                if self._annotated:
+                    self._mentions[self._annotated].add(name)
+        else:
+            self._mentions[scope].update(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where statements stand: the module, or a class. ``values``: its assignments may be kept apart; ``open``: so may
+    defaults."""
+
+    prefix: str
+    values: bool
+    open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,25 +304,6 @@ def _type_names(node: ast.AST, prefix: str) -> Iterator[str]:
         yield prefix + parameter.name
     if type(node).__name__ == "TypeAlias":
         yield prefix + getattr(node, "name").id  # noqa: B009 - the class came with 3.12
-
-
-def _names_in(node: ast.AST) -> Iterator[str]:
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            yield ANYTHING if name in _REFLECTIVE else name
-        case ast.Constant(value=str(text)):
-            yield from _IDENTIFIER.findall(text)
-        case ast.alias(name=name):
-            yield from (ANYTHING,) if name == "*" else name.split(".")
-        case ast.keyword(arg=str(name)) | ast.arg(arg=name):
-            yield name
-        case ast.Global(names=names) | ast.Nonlocal(names=names):
-            yield from names
-        case ast.Call(func=ast.Name(id=name), args=[_, attribute, *_]) if name in _BY_NAME:
-            if not isinstance(attribute, ast.Constant):
-                yield ANYTHING
-        case _:
-            return
 
 
 def _global_names(node: ast.AST) -> Iterator[str]:

@@ -16,11 +16,12 @@ from pytest_perfcache.facts.surroundings import (
 from pytest_perfcache.model import Fact, Fingerprint, Kind, split_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_perfcache.facts.distributions import Distributions
     from pytest_perfcache.facts.imports import ImportResolver
     from pytest_perfcache.facts.places import Places
+    from pytest_perfcache.facts.reach import Reach
     from pytest_perfcache.facts.source import Analysis
     from pytest_perfcache.facts.stats import StatCache
 
@@ -36,12 +37,15 @@ class Changed(NamedTuple):
 
 
 class Rebound(NamedTuple):
-    """A module's skeleton holds, but for functions (``names``) that appeared, vanished or changed their signature.
+    """A module's skeleton holds, but for functions that were bound anew and for literal values.
 
-    That matters only to code that mentions one of them.
+    ``names``: functions that appeared, vanished or changed their signature. ``values``: constants ``NAME``, attributes
+    ``Class.name``, and functions ``name()`` whose defaults are others. Both matter only to code that can see them.
     """
 
+    path: str
     names: frozenset[str]
+    values: frozenset[str] = frozenset()
 
 
 State = Same | Changed | Rebound
@@ -76,6 +80,10 @@ class World:
         self._states: dict[Fact, State] = {}
         self._analyses: dict[Fingerprint, Analysis | None] = {}
         self._sources: dict[Fingerprint, bytes | None] = {}
+        self._texts: dict[Fact, bytes] = {}
+        self._reaches: dict[Rebound, Reach] = {}
+        self._sieved: dict[tuple[Fingerprint, frozenset[bytes]], bool] = {}
+        self._spoken: frozenset[str] | None = None
 
     def state(self, fact: Fact) -> State:
         found = self._states.get(fact)
@@ -110,21 +118,57 @@ class World:
             case _:
                 return self.run.get(key, ABSENT)
 
-    def mention(self, fact: Fact, names: frozenset[str]) -> str | None:
-        """The first of ``names`` that the code of a source fact could look up, or None."""
-        from pytest_perfcache.facts.source import may_mention, mentioned
+    def reaches(self, rebound: Rebound, facts: Iterable[Fact]) -> str | None:
+        """Why a record with these facts sees that something was bound anew, in words; None where it does not."""
+        from pytest_perfcache.facts.reach import Reach
 
+        found = self._reaches.get(rebound)
+        if found is None:
+            found = self._reaches[rebound] = Reach(rebound, self)
+        return found.to(facts)
+
+    def mentions(self, fact: Fact, words: frozenset[bytes]) -> frozenset[str] | None:
+        """What the code of a source fact mentions; None where that is not known.
+
+        Empty where the file holds none of the words and nothing that looks names up by computed texts.
+        """
         path = split_block(fact.name)[0] if fact.kind is Kind.BLOCK else fact.name
         source = self._source(fact.fingerprint, path)
-        if source is not None and not may_mention(source, names):
+        if source is None:
             return None
+        if not self._may_mention(fact.fingerprint, source, words):
+            return frozenset()
         analysis = self._analysis(fact.fingerprint, path)
-        block: str | None = ""
-        if analysis is not None and fact.kind is Kind.BLOCK:
-            block = analysis.block_of(split_block(fact.name)[1])
-        if analysis is None or block is None:
-            return min(names)
-        return mentioned(names, analysis.mentions[block])
+        if analysis is None:
+            return None
+        if fact.kind is Kind.SOURCE:
+            return analysis.all_mentions
+        block = analysis.block_of(split_block(fact.name)[1]) if fact.kind is Kind.BLOCK else ""
+        return None if block is None else analysis.mentions[block]
+
+    def text(self, fact: Fact) -> bytes:
+        """The content of a file that is still what it was; empty where there is none."""
+        if fact not in self._texts:
+            source = None if fact.fingerprint == ABSENT else self._read(fact.fingerprint, fact.name)
+            self._texts[fact] = source or b""
+        return self._texts[fact]
+
+    def environment(self) -> frozenset[str]:
+        """What the values of environment variables mention."""
+        from pytest_perfcache.facts.mentions import mentions_in_texts
+
+        if self._spoken is None:
+            self._spoken = frozenset(mentions_in_texts(self.environ.values()))
+        return self._spoken
+
+    def _may_mention(self, content: Fingerprint, source: bytes, words: frozenset[bytes]) -> bool:
+        """A sieve over the text, so that few files are parsed."""
+        from pytest_perfcache.facts.mentions import reflective_text
+
+        key = (content, words)
+        if key not in self._sieved:
+            self._sieved[key] = any(word in source for word in words) or reflective_text(source)
+        return self._sieved[key]
 
     def _compare(self, fact: Fact) -> State:
         now = self.fingerprint(fact.key)
@@ -139,8 +183,6 @@ class World:
         return Changed("changed")
 
     def _compare_source(self, fact: Fact, now: Fingerprint) -> State:
-        from pytest_perfcache.facts.source import changed_bindings
-
         path, qualname = split_block(fact.name) if fact.kind is Kind.BLOCK else (fact.name, "")
         before, after = self._analysis(fact.fingerprint, path), self._analysis(now, path)
         if before is None or after is None:
@@ -149,8 +191,23 @@ class World:
             return _compare_blocks(before, after, qualname)
         if before.skeleton != after.skeleton:
             return Changed("changed")
-        names = changed_bindings(before, after)
-        return Rebound(names) if names else _SAME
+        return self._rebound(path, before, after)
+
+    def _rebound(self, path: str, before: Analysis, after: Analysis) -> State:
+        """What differs where the skeleton does not."""
+        from pytest_perfcache.facts.inheritance import Inheritance
+        from pytest_perfcache.facts.reach import is_test_file
+        from pytest_perfcache.facts.source import changed_bindings, changed_values
+
+        names, values = changed_bindings(before, after), changed_values(before, after)
+        if values and (is_test_file(path) or not Inheritance(self._present).is_plain(path, before, values)):
+            return Changed("changed")
+        return Rebound(path, names, values) if names or values else _SAME
+
+    def _present(self, path: str) -> Analysis | None:
+        """A project file as it is now."""
+        content = self.stats.content(path)
+        return None if content == ABSENT else self._analysis(content, path)
 
     def _analysis(self, content: Fingerprint, path: str) -> Analysis | None:
         if content not in self._analyses:

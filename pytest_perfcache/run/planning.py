@@ -88,7 +88,7 @@ class Planner:
             self.load([path])
             histories = self._modules[path].tests.values()
             facts = (fact for history in histories for record in history.records for fact in record.facts)
-            found = self._changes[path] = Changes.among(facts, self._world.state, self._world.mention)
+            found = self._changes[path] = Changes.among(facts, self._world.state, self._world.reaches)
         return found
 
 

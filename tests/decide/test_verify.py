@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given
@@ -22,10 +22,10 @@ MODULE, TOTAL = Fact("skeleton:cart.py", PRINT), Fact("block:cart.py::total", PR
 def world(states: Mapping[Fact, State], *mentioning: Fact) -> Changes:
     """The changes of a world in which facts have these states, the rest holds, and some code mentions everything."""
 
-    def mention(fact: Fact, names: frozenset[str]) -> str | None:
-        return min(names) if fact in mentioning else None
+    def reaches(rebound: Rebound, facts: Iterable[Fact]) -> str | None:
+        return next((f"{min(rebound.names)}, and {fact.key} names it" for fact in facts if fact in mentioning), None)
 
-    return Changes.among([REGION, TAX, MODULE, TOTAL, *states], lambda fact: states.get(fact, Same()), mention)
+    return Changes.among([REGION, TAX, MODULE, TOTAL, *states], lambda fact: states.get(fact, Same()), reaches)
 
 
 def passed(*facts: Fact, at: float = NOW - 1) -> Record:
@@ -104,13 +104,13 @@ def test_the_rest_of_several_changes_is_counted() -> None:
 
 
 def test_a_new_function_is_nothing_to_code_that_does_not_mention_it() -> None:
-    rebound = world({MODULE: Rebound(frozenset({"helper"}))})
+    rebound = world({MODULE: Rebound("cart.py", frozenset({"helper"}))})
 
     assert decide("t", History((passed(MODULE, TOTAL),)), rebound, conditions()).hit
 
 
 def test_a_new_function_matters_to_code_that_mentions_it() -> None:
-    rebound = world({MODULE: Rebound(frozenset({"helper"}))}, TOTAL)
+    rebound = world({MODULE: Rebound("cart.py", frozenset({"helper"}))}, TOTAL)
 
     verdict = decide("t", History((passed(MODULE, TOTAL),)), rebound, conditions())
     assert verdict.reason is Reason.CHANGED
@@ -119,7 +119,7 @@ def test_a_new_function_matters_to_code_that_mentions_it() -> None:
 
 
 def test_only_the_code_that_the_test_ran_is_asked_for_mentions() -> None:
-    rebound = world({MODULE: Rebound(frozenset({"helper"}))}, TOTAL)
+    rebound = world({MODULE: Rebound("cart.py", frozenset({"helper"}))}, TOTAL)
 
     assert decide("t", History((passed(MODULE),)), rebound, conditions()).hit
 

@@ -6,15 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
 from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.facts.imports import ImportResolver
+from pytest_perfcache.facts.mentions import reflective_text
 from pytest_perfcache.facts.places import Places
+from pytest_perfcache.facts.source import analyse
 from pytest_perfcache.facts.stats import StatCache
 from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
 from pytest_perfcache.facts.world import Changed, Rebound, Same, State, World
 from pytest_perfcache.model import Fact
+from tests.facts.test_source import FILES
 
 CART = b"def tax(x):\n    return x\n\ndef total(xs):\n    return sum(xs)\n\nLIMIT = 3\n"
 
@@ -82,9 +87,10 @@ def test_an_edit_in_one_function_changes_that_block_alone(project: Project) -> N
 @pytest.mark.parametrize(
     ("key", "new", "state"),
     [
-        ("skeleton:cart.py", CART.replace(b"3", b"4"), Changed("changed")),
-        ("skeleton:cart.py", CART + b"def more(): ...\n", Rebound(frozenset({"more"}))),
-        ("skeleton:cart.py", CART.replace(b"tax(x)", b"tax(x, y=1)"), Rebound(frozenset({"tax"}))),
+        ("skeleton:cart.py", CART.replace(b"3", b"4"), Rebound("cart.py", frozenset(), frozenset({"LIMIT"}))),
+        ("skeleton:cart.py", CART.replace(b"3", b"len('abc')"), Changed("changed")),
+        ("skeleton:cart.py", CART + b"def more(): ...\n", Rebound("cart.py", frozenset({"more"}))),
+        ("skeleton:cart.py", CART.replace(b"tax(x)", b"tax(x, y=1)"), Rebound("cart.py", frozenset({"tax"}))),
         ("block:cart.py::tax", CART.replace(b"def tax", b"def toll"), Changed("gone")),
         ("block:cart.py::tax", b"def tax(:\n", Changed("not valid Python")),
         ("block:cart.py::tax.<locals>.<lambda>", CART.replace(b"LIMIT", b"TOP"), Same()),
@@ -110,20 +116,67 @@ def test_without_the_earlier_content_the_same_content_still_holds(project: Proje
 def test_who_mentions_a_new_name_is_told_apart(project: Project) -> None:
     project.write("use.py", b"import cart\n\ndef f():\n    return cart.more()\n\ndef g():\n    return 1\n")
     world = project.world()
+    new = Rebound("cart.py", frozenset({"more"}))
 
-    def mentions(key: str) -> str | None:
-        return world.mention(Fact(key, world.fingerprint(key)), frozenset({"more"}))
+    def sees(key: str) -> bool:
+        return world.reaches(new, [Fact(key, world.fingerprint(key))]) is not None
 
-    assert mentions("block:use.py::f") == "more"
-    assert mentions("block:use.py::g") is None
-    assert mentions("skeleton:use.py") is None
-    assert mentions("skeleton:cart.py") is None
+    assert sees("block:use.py::f")
+    assert not sees("block:use.py::g")
+    assert not sees("skeleton:use.py")
+    assert not sees("skeleton:cart.py")
+    assert sees("source:use.py")
 
 
 def test_code_that_can_not_be_found_again_may_mention_anything(project: Project) -> None:
     gone = Fact("block:cart.py::tax", b"?" * 16)
 
-    assert project.world().mention(gone, frozenset({"more"})) == "more"
+    assert project.world().reaches(Rebound("cart.py", frozenset({"more"})), [gone])
+
+
+@given(st.sampled_from(FILES), st.data())
+@settings(max_examples=15, deadline=None)
+def test_the_sieve_never_hides_a_mention(file: Path, data: st.DataObject) -> None:
+    source = file.read_bytes()
+    analysis = analyse(source)
+    assert analysis is not None
+    mention = data.draw(st.sampled_from(sorted(analysis.all_mentions)))
+
+    assert reflective_text(source) or mention.lstrip("<:=@~^").encode() in source
+
+
+@pytest.mark.parametrize(
+    ("bases", "plain"),
+    [
+        ("", True),
+        ("(object)", True),
+        ("(ValueError, dict)", True),
+        ("(Base)", True),
+        ("(Other)", True),
+        ("(Far)", True),
+        ("(Unknown)", False),
+        ("(type)", False),
+        ("(made())", False),
+        ("(Decorated)", False),
+        ("(Foreign)", False),
+        ("(Meta)", False),
+        ("(Hooked)", False),
+        ("(Itself)", False),
+    ],
+)
+def test_attributes_stand_apart_where_all_bases_are_plain(project: Project, bases: str, plain: bool) -> None:
+    project.write("shop/__init__.py", b"from .base import Base as Far\n")
+    project.write("shop/base.py", b"class Base: ...\nclass Meta(metaclass=M): ...\nfrom enum import Enum as Foreign\n")
+    text = (
+        b"from .base import Base, Meta, Foreign\nfrom shop import Far\nclass Other(Base): ...\n"
+        b"@made\nclass Decorated: ...\nclass Hooked:\n    def __init_subclass__(cls): ...\n"
+        b"class Itself(Itself): ...\nclass Cart%s:\n    limit = 1\n" % bases.encode()
+    )
+    project.write("shop/cart.py", text)
+
+    state = project.after("skeleton:shop/cart.py", lambda: project.write("shop/cart.py", text.replace(b"1", b"2")))
+
+    assert isinstance(state, Rebound) is plain
 
 
 @pytest.mark.parametrize(

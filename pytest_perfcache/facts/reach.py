@@ -1,0 +1,256 @@
+"""Can code see that functions were bound anew, or that literals have other values?
+
+What a test depends on is the code that it ran (blocks), what was imported for it (skeletons), and files that it read.
+A value that changed under a name reaches the test where that code names it, where the code looks names up by computed
+texts, or where it gives the module as a whole to somebody else (``docs/explanation/facts.md``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANY_IMPORT, ANYTHING, OWN_MODULE, SIGNATURES
+from pytest_perfcache.model import Fact, Kind, split_block
+
+if TYPE_CHECKING:
+    from pytest_perfcache.facts.world import Rebound
+
+_TEST_FILE: Final = re.compile(r"(.*/)?(test_[^/]*|[^/]*_test|conftest)\.py")
+_CODE: Final = (Kind.SKELETON, Kind.BLOCK, Kind.SOURCE)
+
+
+class Code(Protocol):
+    """What is known of the code and the texts behind facts."""
+
+    def mentions(self, fact: Fact, words: frozenset[bytes]) -> frozenset[str] | None:
+        """What the code of a source fact mentions; None where that is not known.
+
+        May be empty where the file holds none of the words, and nothing that looks names up by computed texts.
+        """
+
+    def text(self, fact: Fact) -> bytes:
+        """The content of a file fact; empty where there is none."""
+
+    def environment(self) -> frozenset[str]:
+        """What the values of environment variables mention."""
+
+
+class Reach:
+    """Who can see one module's change. Answers are remembered by fact."""
+
+    def __init__(self, rebound: Rebound, code: Code) -> None:
+        self._code = code
+        self._rebound = rebound
+        self._change = _Change.of(rebound)
+        self._target = _Target(rebound.path)
+        self._seen: dict[Fact, str] = {}
+        self._shown: dict[tuple[Fact, str], tuple[bool, bool]] = {}
+
+    def to(self, facts: Iterable[Fact]) -> str | None:
+        """Why a record with these facts sees the change, in words; None where it does not."""
+        facts = [fact for fact in facts if fact.kind in _CODE or fact.kind is Kind.FILE]
+        for fact in facts:
+            name = self._sees(fact)
+            if name:
+                return f"{self._change.describe(name)}, and {fact.key} names it"
+        if not self._rebound.values:
+            return None
+        return self._by_signature(facts) or self._as_a_whole(facts)
+
+    def _sees(self, fact: Fact) -> str:
+        """The name that changed and that this code names; empty where there is none."""
+        found = self._seen.get(fact)
+        if found is None:
+            found = self._seen[fact] = self._look(fact)
+        return found
+
+    def _look(self, fact: Fact) -> str:
+        if fact.kind is Kind.FILE:
+            return self._change.in_text(self._code.text(fact)) if self._rebound.values else ""
+        if self._rebound.values and fact.kind is Kind.BLOCK:
+            path, qualname = split_block(fact.name)
+            owner = self._change.owner(qualname) if path == self._rebound.path else ""
+            if owner:
+                return owner
+        mentions = self._mentions(fact)
+        if mentions is None:
+            return self._change.anything
+        path = split_block(fact.name)[0] if fact.kind is Kind.BLOCK else fact.name
+        return self._change.named(mentions, "$" if path == self._rebound.path else "")
+
+    def _mentions(self, fact: Fact) -> frozenset[str] | None:
+        return self._code.mentions(fact, self._change.words | self._target.words)
+
+    def _by_signature(self, facts: Sequence[Fact]) -> str | None:
+        """Annotations are looked at by who looks at signatures, of whatever function."""
+        if not any(SIGNATURES in (self._mentions(fact) or ()) for fact in facts if fact.kind in _CODE):
+            return None
+        for fact in facts:
+            if fact.kind in _CODE:
+                name = self._change.annotated(self._mentions(fact) or frozenset())
+                if name:
+                    return f"{self._change.describe(name)}, and {fact.key} has it in a signature"
+        return None
+
+    def _as_a_whole(self, facts: Sequence[Fact]) -> str | None:
+        """Whether somebody may look at all that the module holds, or one that takes a changed name from it."""
+        paths = [self._rebound.path]
+        paths += (fact.name for fact in facts if fact.kind is Kind.SKELETON and self._takes_over(fact))
+        for path in dict.fromkeys(paths):
+            target = self._target if path == self._rebound.path else _Target(path)
+            shown = [self._show(fact, target) for fact in facts if fact.kind in _CODE]
+            if not (is_test_file(path) or any(imported for imported, _ in shown)):
+                return (
+                    f"a value in {self._rebound.path} changed, and {path} is imported by other means than a statement"
+                )
+            for fact, (_, given) in zip((f for f in facts if f.kind in _CODE), shown, strict=True):
+                if given:
+                    return f"a value in {self._rebound.path} changed, and {fact.key} may look at all of {path}"
+            if target.is_named_by(self._code.environment()):
+                return f"a value in {self._rebound.path} changed, and the environment names {path}"
+            for fact in facts:
+                if fact.kind is Kind.FILE and target.is_in_text(self._code.text(fact)):
+                    return f"a value in {self._rebound.path} changed, and {fact.key} names {path}"
+        return None
+
+    def _takes_over(self, fact: Fact) -> bool:
+        return fact.name != self._rebound.path and self._change.taken_over(self._mentions(fact) or frozenset())
+
+    def _show(self, fact: Fact, target: _Target) -> tuple[bool, bool]:
+        """Whether this code imports the target by a statement, and whether it gives it away as a whole."""
+        key = (fact, target.path)
+        found = self._shown.get(key)
+        if found is None:
+            path = split_block(fact.name)[0] if fact.kind is Kind.BLOCK else fact.name
+            mentions = self._code.mentions(fact, self._change.words | target.words) or frozenset()
+            imports = path != target.path and f"^{target.last}" in mentions
+            gives = target.is_named_by(mentions) or (OWN_MODULE in mentions and target.belongs_to(path))
+            found = self._shown[key] = imports, gives
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The names of a change, by how they are looked up."""
+
+    functions: dict[str, str]
+    constants: frozenset[str]
+    attributes: dict[str, str]
+    classes: dict[str, str]
+    defaults: dict[str, str]
+
+    @classmethod
+    def of(cls, rebound: Rebound) -> _Change:
+        values = sorted(rebound.values)
+        attributes = [name for name in values if "." in name and not name.endswith("()")]
+        defaults = [name for name in values if name.endswith("()")]
+        return cls(
+            functions={_last(name): name for name in sorted(rebound.names)},
+            constants=frozenset(values).difference(attributes, defaults),
+            attributes={_last(name): name for name in attributes},
+            classes={part: name for name in attributes for part in name.split(".")[:-1]},
+            defaults={part: name for name in defaults for part in name.removesuffix("()").split(".")},
+        )
+
+    @property
+    def words(self) -> frozenset[bytes]:
+        names = (*self.functions, *self.constants, *self.attributes, *self.classes, *self.defaults)
+        return frozenset(name.encode() for name in names)
+
+    @property
+    def anything(self) -> str:
+        return min((*self.functions.values(), *self.constants, *self.attributes.values(), *self.defaults.values()))
+
+    def describe(self, name: str) -> str:
+        if name in self.functions.values():
+            return f"function {name} appeared, vanished or has another signature"
+        return f"a default of {name} changed" if name.endswith("()") else f"{name} has another value"
+
+    def named(self, mentions: frozenset[str], own: str) -> str:
+        """The first changed name that code with these mentions could look up; empty where there is none.
+
+        ``own``: the mark of the module's own names, where it is this module's code.
+        """
+        reflective = ANYTHING in mentions
+        for name, full in self.functions.items():
+            if reflective or not mentions.isdisjoint((name, f"${name}", f"<{name}", f":{name}")):
+                return full
+        for name in self.constants:
+            if ANY_GLOBAL in mentions or not mentions.isdisjoint((name, own + name)):
+                return name
+        for name, full in (*self.attributes.items(), *self.classes.items()):
+            if reflective or not mentions.isdisjoint((name, own + name)):
+                return full
+        for name, full in self.defaults.items():
+            if reflective or SIGNATURES in mentions or not mentions.isdisjoint((f"={name}", f"={own}{name}")):
+                return full
+        return ""
+
+    def annotated(self, mentions: frozenset[str]) -> str:
+        for name in (*self.constants, *self.classes):
+            if f":{name}" in mentions:
+                return self.classes.get(name, name)
+        return ""
+
+    def taken_over(self, mentions: frozenset[str]) -> bool:
+        """Whether the module binds something of the change under the same name."""
+        names = (*self.constants, *self.classes, *(name for name in self.defaults if "." not in name))
+        return ANY_IMPORT in mentions or any(f"<{name}" in mentions for name in names)
+
+    def owner(self, qualname: str) -> str:
+        """The attribute of a class whose function this is; empty where it is of no such class."""
+        return next(
+            (name for name in self.attributes.values() if qualname.startswith(name.rpartition(".")[0] + ".")), ""
+        )
+
+    def in_text(self, text: bytes) -> str:
+        """The first changed name that is a word of a text."""
+        for word in self.words:
+            if word in text and re.search(rb"\b%s\b" % re.escape(word), text):
+                return self.anything
+        return ""
+
+
+class _Target:
+    """A module that somebody may get hold of as a whole."""
+
+    def __init__(self, path: str) -> None:
+        parts = path.removesuffix(".py").split("/")
+        self.is_package = parts[-1] == "__init__"
+        self.path = path
+        self.parts = parts[:-1] if self.is_package and len(parts) > 1 else parts
+        self.last = self.parts[-1]
+        self.words = frozenset(part.encode() for part in self.parts)
+        self._dotted = "." + ".".join(self.parts) + "."
+
+    def is_named_by(self, mentions: Iterable[str]) -> bool:
+        """Whether one of the mentions is a part of the dotted name, or of that of a package around it."""
+        if f"~{self.last}" in mentions if isinstance(mentions, frozenset) else False:
+            return True
+        return any(f".{name[1:]}." in self._dotted for name in mentions if name[0] == "@" and len(name) > 1)
+
+    def belongs_to(self, path: str) -> bool:
+        """Whether the file at ``path`` is the module itself, or the start of a package around it."""
+        directory, _, name = path.rpartition("/")
+        return path == self.path or (name == "__init__.py" and self.path.startswith(f"{directory}/"))
+
+    def is_in_text(self, text: bytes) -> bool:
+        return any(
+            name in text and re.search(rb"(?<![\w.])%s(?![\w.])" % re.escape(name), text) for name in self._full_names()
+        )
+
+    def _full_names(self) -> Iterator[bytes]:
+        for start in range(max(len(self.parts) - 1, 1)):
+            yield ".".join(self.parts[start:]).encode()
+
+
+def is_test_file(path: str) -> bool:
+    """Whether pytest imports this file by itself, going by the usual names."""
+    return _TEST_FILE.fullmatch(path) is not None
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -1,0 +1,128 @@
+"""Which literals of a statement can change without any effect but another value under the same name.
+
+The evaluation of a literal runs no code, and that of another literal in its place neither; so importing the module
+does the same as before. That is not so where a literal is the argument of a call, but for a few calls that are known.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from pytest_perfcache.facts.mentions import FunctionNode
+
+_CONTAINERS: Final = frozenset(("frozenset", "list", "set", "tuple"))
+_NAMED: Final = frozenset(("ContextVar", "NewType", "ParamSpec", "TypeVar", "intern"))
+"""What takes its own name as the first argument and does nothing with it."""
+_WRAPPERS: Final = frozenset(
+    """
+    abstractmethod asynccontextmanager cached_property classmethod contextmanager deleter final override overload
+    property setter staticmethod
+    """.split()
+)
+"""Decorators that do not look at the signature of what they decorate."""
+_MEANT: Final = re.compile(r"pytest|collect_ignore|[pt]_")
+"""Names that pytest and ply give a meaning."""
+
+
+def leaves_of(value: ast.expr, bound: AbstractSet[str]) -> Iterator[tuple[ast.expr, str]]:
+    """The literals that may change, each with what of them may not. ``bound``: names that the module binds itself."""
+    if _is_literal(value):
+        yield value, "literal"
+        return
+    match value:
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):
+            for element in elements:
+                yield from leaves_of(element, bound)
+        case ast.Dict(keys=keys, values=values):
+            for element in (*(key for key in keys if isinstance(key, ast.Constant)), *values):
+                yield from leaves_of(element, bound)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _CONTAINERS and name not in bound:
+            for argument in args:
+                yield from _of_same_type(argument)
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[first, *_]) if name in _NAMED:
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first, "literal str"
+        case _:
+            return
+
+
+def _of_same_type(node: ast.expr) -> Iterator[tuple[ast.expr, str]]:
+    """Literals in displays, each of which may become another one of its type."""
+    match node:
+        case ast.Constant(value=value):
+            yield node, f"literal {type(value).__name__}"
+        case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
+            for element in elements:
+                yield from _of_same_type(element)
+        case _:
+            return
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def only_wraps(decorator: ast.expr) -> bool:
+    """Whether a decorator is known not to look at defaults."""
+    match decorator:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in _WRAPPERS
+        case _:
+            return False
+
+
+def default_leaves(node: FunctionNode, bound: AbstractSet[str]) -> Iterator[tuple[ast.expr, str]]:
+    """The literals among the defaults of a function that nobody looks at when it is made."""
+    if all(map(only_wraps, node.decorator_list)):
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None:
+                yield from leaves_of(default, bound)
+
+
+def constant_name(node: ast.stmt) -> str | None:
+    """The name in ``NAME = value`` and ``NAME: annotation = value`` where nobody gives the name a meaning."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            dunder = name.startswith("__") and name.endswith("__")
+            return None if dunder or _MEANT.match(name) else name
+        case _:
+            return None
+
+
+def bound_names(body: list[ast.stmt]) -> Counter[str]:
+    """How often statements bind a name, wherever in them."""
+    found: Counter[str] = Counter()
+    waiting: list[ast.AST] = list(body)
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                found[name] += 1
+            case ast.alias(name=name, asname=asname):
+                found[asname or name.partition(".")[0]] += 1
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found[name] += 1
+                continue
+            case _:
+                pass
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def import_sources(body: list[ast.stmt]) -> dict[str, tuple[int, str, str]]:
+    """Names that ``from ... import ...`` binds at the top level → dots, module and name there."""
+    return {
+        alias.asname or alias.name: (node.level, node.module or "", alias.name)
+        for node in body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
