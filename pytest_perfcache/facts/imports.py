@@ -89,6 +89,8 @@ class ImportResolver:
     def _provider(self, directory: str, module: str) -> str:
         """A package goes before an extension module, that before a source file, and that before a bare directory."""
         names = self._names(directory)
+        if module in names and os.path.join(os.path.abspath(directory), module, "") in self._places.libraries:
+            return ""
         package = module in names and os.path.isdir(os.path.join(directory, module))
         if package and any(f"__init__{suffix}" in self._names(os.path.join(directory, module)) for suffix in _SUFFIXES):
             return module

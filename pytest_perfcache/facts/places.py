@@ -28,6 +28,13 @@ def _library_prefixes() -> tuple[str, ...]:
     return tuple(sorted(path.rstrip(os.sep) + os.sep for path in paths | {os.path.realpath(path) for path in paths}))
 
 
+def _sent_along(root: str) -> tuple[str, ...]:
+    """Pytest itself, where xdist copied it into the directory of a worker on another host."""
+    places = {name: os.path.join(root, name, "") for name in ("_pytest", "pytest")}
+    loaded = ((place, getattr(sys.modules.get(name), "__file__", None)) for name, place in places.items())
+    return tuple(place for place, file in loaded if file and os.path.realpath(file).startswith(place))
+
+
 class Places:
     """The project's root and what does not belong to the project though it may lie inside.
 
@@ -39,7 +46,7 @@ class Places:
 
     def __init__(self, base: str, scratch: tuple[str, ...] = ()) -> None:
         self.base = base
-        self.libraries = _library_prefixes()
+        self.libraries = (*_library_prefixes(), *_sent_along(base))
         self.scratch = scratch
 
     @classmethod

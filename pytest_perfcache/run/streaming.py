@@ -12,12 +12,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+import pytest
+
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
 from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.facts.imports import ImportResolver
 from pytest_perfcache.facts.stats import StatCache
 from pytest_perfcache.facts.world import World
 from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record
+from pytest_perfcache.run.config import facts_of_run
 from pytest_perfcache.run.recording import Run
 from pytest_perfcache.run.saving import RECORDED, Harvest
 from pytest_perfcache.trace.inputs import Inputs
@@ -27,15 +30,18 @@ RECORDS: Final = "perfcache_records"
 """The channel for records, by this name in the worker's input."""
 
 _NUMBERS: Final = "I"
+_OF_CONTROLLER: Final = ("directory", "set of options, ini values and plugins", "PYTHONPATH")
 
 
 class Sender:
     """In a worker: ``channel`` is execnet's."""
 
-    def __init__(self, tracing: Tracing, channel: Any) -> None:
+    def __init__(self, config: pytest.Config, tracing: Tracing, channel: Any) -> None:
+        self._config = config
         self._tracing = tracing
         self._channel = channel
         self._seen = _Seen(tracing.inputs, tracing.places.root)
+        self._told_run = False
         self._harvest: Harvest | None = None
         self._facts: dict[int, int] = {}
         self._groups: dict[int, int] = {}
@@ -44,6 +50,10 @@ class Sender:
 
     def add(self, run: Run) -> None:
         """Send what a test left."""
+        if not self._told_run:
+            self._told_run = True
+            facts = facts_of_run(self._config, self._tracing.environ)
+            self._channel.send({key: value for key, value in facts.items() if _is_of_host(key)})
         recorded = not run.touched.untracked and run.outcome in RECORDED
         groups, own = self._trace(run) if recorded else ([], b"")
         test = [run.nodeid, run.path, str(run.outcome), run.duration, run.touched.untracked, recorded]
@@ -52,6 +62,8 @@ class Sender:
 
     def finish(self) -> None:
         """Send what is not what it was when it was used."""
+        if not self._told_run:
+            return
         moved = {key: key for key in self._seen.used - self._tracing.inputs.settle().keys()}
         for path in self._harvest.moved if self._harvest is not None else ():
             moved |= {f"{Kind.SKELETON}:{path}": path, f"{Kind.SOURCE}:{path}": path}
@@ -122,11 +134,18 @@ class Receiver:
     def receive(self, message: Any) -> None:
         self._messages.append(message)
 
-    def histories(self, anew: Callable[[], World]) -> list[ModuleRecords]:
-        """What the tests left, by module; ``anew`` is a world that nothing was looked at in, for after a crash."""
-        messages = list(self._messages)
+    def histories(self, run: Mapping[str, Fingerprint], anew: Callable[[], World]) -> list[ModuleRecords]:
+        """What the tests left, by module. ``run``: the facts of the run, as they are for the controller.
+
+        ``anew`` makes a world that nothing was looked at in, for after a crash.
+        """
+        if not self._messages:
+            return []
+        host, *messages = self._messages
+        unlike = next((key for key in sorted({*filter(_is_of_host, run), *host}) if run.get(key) != host.get(key)), "")
+        foreign = f"ran where {unlike.partition(':')[2]} is another one" if unlike else ""
         moved: Mapping[str, str] | None = messages.pop() if messages and isinstance(messages[-1], dict) else None
-        now = anew() if moved is None and messages else None
+        now = anew() if moved is None and not foreign else None
         facts: list[Fact] = []
         groups: list[tuple[Fact, ...]] = []
         found: defaultdict[str, dict[str, History]] = defaultdict(dict)
@@ -134,8 +153,8 @@ class Receiver:
             facts += (Fact(key, Fingerprint(value)) for key, value in news)
             groups += (_looked_up(numbers, facts) for numbers in new_groups)
             trace = (*(fact for group in used for fact in groups[group]), *_looked_up(own, facts))
-            history = History(duration=duration, last=Outcome(outcome), untracked=untracked)
-            if recorded:
+            history = History(duration=duration, last=Outcome(outcome), untracked=untracked or foreign)
+            if recorded and not foreign:
                 history = _history(history, trace, _moved_among(trace, moved or {}, now))
             found[path][nodeid] = history
         return [ModuleRecords(path, tests) for path, tests in found.items()]
@@ -152,6 +171,12 @@ def anew(world: World) -> World:
         old_source=world.old_source,
         environ=world.environ,
     )
+
+
+def _is_of_host(key: str) -> bool:
+    """Whether a fact of the run can differ between the processes of one run. A worker's search path does anyway."""
+    kind, _, name = key.partition(":")
+    return kind == Kind.PLUGIN or (kind == Kind.RUN and name not in _OF_CONTROLLER)
 
 
 def _looked_up(numbers: bytes, facts: list[Fact]) -> tuple[Fact, ...]:

@@ -54,7 +54,7 @@ class ControllerPlugin:
         """What the tests of all workers left, also of those that crashed or were interrupted."""
         for receiver in self._receivers:
             with harmless("remembers nothing of a worker"):
-                yield from receiver.histories(lambda: anew(self._world))
+                yield from receiver.histories(self._world.run, lambda: anew(self._world))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
