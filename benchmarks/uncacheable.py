@@ -51,9 +51,11 @@ def kind_of(reason: str) -> str:
     'reads a file that another test wrote'
     """
     verdict, _, detail = reason.partition(": ")
-    if verdict in NOTHING or verdict != "not cacheable":
+    if verdict != "not cacheable":
         return reason if verdict in NOTHING else verdict
     what, _, rest = detail.partition(": ")
+    if rest and not what.startswith(PROGRAM):
+        return f"in a child: {kind_of(f'{verdict}: {rest}')}"
     if what.startswith(PROGRAM):
         return f"{what}: {PurePath(rest.split()[0]).name if rest.split() else 'unknown'}"
     for verb, told in (

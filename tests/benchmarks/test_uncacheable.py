@@ -16,6 +16,10 @@ from benchmarks.uncacheable import account, kind_of, page
         ("not cacheable: starts a program that left no trace: python3", "starts a program that left no trace: python3"),
         ("not cacheable: reads a.txt, which test_a.py::test_1 wrote", "reads a file that another test wrote"),
         ("not cacheable: connects to ('10.0.0.1', 80)", "connects to a server"),
+        (
+            "not cacheable: python -c import shop\nshop.run(): connects to ('10.0.0.1', 80)",
+            "in a child: connects to a server",
+        ),
         ("not cacheable: a file changed while the test ran", "a file changed while the test ran"),
         ("failed last time", "failed last time"),
         ("not a clean pass last time: skipped", "not a clean pass last time: skipped"),
