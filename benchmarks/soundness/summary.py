@@ -44,6 +44,12 @@ def executed_share(lines: list[Line], tool: str) -> str:
     return percent(fmean(shares)) if shares else "-"
 
 
+def broken(lines: list[Line], tool: str) -> str:
+    """How many passing tests a tool could not collect; `-` where some of the results do not tell."""
+    told = [line["tools"][tool].get("broken") for line in lines]
+    return "-" if None in told else str(sum(len(names) for names in told if names is not None))
+
+
 def row(name: str, tool: str, lines: list[Line]) -> tuple[str, ...]:
     """One tool on one suite."""
     mine = [line for line in lines if tool in line.get("tools", {})]
@@ -60,7 +66,7 @@ def row(name: str, tool: str, lines: list[Line]) -> tuple[str, ...]:
         str(sum(len(line["tools"][tool]["spilled"]) for line in mine)),
         str(sum(hidden)),
         str(sum(len(line["tools"][tool]["stale"]) for line in mine)),
-        str(sum(len(line["tools"][tool].get("broken", ())) for line in mine)),
+        broken(mine, tool),
         executed_share(mine, tool),
         executed_share(fair, tool),
     )
