@@ -19,6 +19,7 @@ from importlib.util import resolve_name
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from pytest_perfcache.trace.looking import attributes, file_of, is_a
 from pytest_perfcache.trace.unit import Unit
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class LookupObserver:
             self._outside.add(top)
 
     def _found(self, name: str, module: object, unit: Unit | None) -> None:
-        path = self._modules.path_of_module(module) if isinstance(module, ModuleType) else None
+        path = self._modules.path_of_module(module) if is_a(module, ModuleType) else None
         if path is not None and path in self._modules.by_path:
             self._recorder.add_module(path)
         elif name in self._made:
@@ -159,12 +160,12 @@ class LookupObserver:
     def _leads_out(self, top: str) -> bool:
         """Whether nothing of the project is behind this name, now and later."""
         module = sys.modules.get(top)
-        if not isinstance(module, ModuleType):
+        if not is_a(module, ModuleType):
             return False
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str):
+        file = file_of(module)
+        if file is not None:
             return self._modules.places.is_library(file)
-        return top in self._before and not hasattr(module, "__path__")
+        return top in self._before and "__path__" not in attributes(module)
 
 
 def _absolute(name: object, namespace: Mapping[str, object] | None, level: int) -> str:
@@ -199,9 +200,10 @@ def _parents(name: str) -> Iterator[str]:
 
 def _is_made(module: object) -> bool:
     """Whether a module comes neither from a file nor from the interpreter, and is no mere directory."""
-    if not isinstance(module, ModuleType):
+    if not is_a(module, ModuleType):
         return True
-    if isinstance(getattr(module, "__file__", None), str):
+    if file_of(module) is not None:
         return False
-    spec = getattr(module, "__spec__", None)
-    return not (hasattr(module, "__path__") or getattr(spec, "origin", None) in ("built-in", "frozen"))
+    found = attributes(module)
+    origin = attributes(found.get("__spec__")).get("origin")
+    return not ("__path__" in found or origin in ("built-in", "frozen"))
