@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_perfcache.facts.digest import fingerprint_all
-from pytest_perfcache.facts.mentions import DOCTEST, Context, FunctionNode, mentions_of
+from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, DOCTEST, Context, FunctionNode, mentions_of
 from pytest_perfcache.facts.values import (
     bound_names,
     constant_name,
@@ -130,6 +130,7 @@ class _Analyser:
     def module(self) -> Analysis:
         skeleton: list[str] = []
         self._statements(self._tree.body, skeleton, _Place("", values=True, open=True))
+        skeleton += self._used_at_import()
         return Analysis(
             skeleton=fingerprint_all(skeleton),
             bindings=dict(self._bindings),
@@ -156,6 +157,26 @@ class _Analyser:
                 self._assignment(node, place.prefix + name)
             self._annotated = None if place.prefix else ""
             self._feed(node, out, prefix=place.prefix, scope="")
+
+    def _used_at_import(self) -> Iterator[str]:
+        """Where those functions stand that the import may call: further down they are not there yet."""
+        places: dict[str, int] = {}
+        count = 0
+        for node in self._tree.body:
+            if isinstance(node, FunctionNode) and node.name in self._bindings:
+                places[node.name] = count
+            else:
+                count += 1
+        used: set[str] = set()
+        waiting = [""]
+        while waiting:
+            mentions = self._mentions.get(waiting.pop(), ())
+            found = {name.lstrip("=$~@:") for name in mentions} & places.keys() - used
+            if {ANYTHING, ANY_GLOBAL} & set(mentions):
+                found = places.keys() - used
+            used |= found
+            waiting += found
+        return (f"{name} {places[name]}" for name in sorted(used))
 
     def _is_binding(self, node: FunctionNode, place: _Place) -> bool:
         harmless = node.name.startswith("test") if place.prefix else _harmless_name(node.name, self._taken)
