@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _ACTIVATIONS: Final = 500
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
+_SCALARS: Final = frozenset((int, float, complex, bool, str, bytes, type(None), object))
+"""Nothing can be kept in a value of just these types, nor in a tuple of them."""
 _FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
 _SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
 _PLACEHOLDERS: Final = (*_SMALL, type, FunctionType)
@@ -236,6 +238,8 @@ class Kept:
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
+        if _is_scalar(instance):
+            return
         number = _identity(instance)
         known = self._met.get(number)
         if known is None or known[0]() is not instance:
@@ -245,7 +249,7 @@ class Kept:
                 self._meet_by_number(keeper, instance, unit)
                 return
             self._met[number] = known
-        elif known[1] != unit.name:
+        elif known[1] != unit.name and not (type(instance) is FunctionType and not instance.__dict__):
             self._stand_on(unit, keeper.unit)
         if keeper.is_property:
             keeper.computed.append(known[0])
@@ -333,6 +337,13 @@ class Kept:
         if names and not keeper.named:
             self._active.append(keeper)
         keeper.named |= names
+
+
+def _is_scalar(value: object) -> bool:
+    kind = type(value)
+    if kind is tuple or kind is frozenset:
+        return _SCALARS.issuperset(map(type, value))  # type: ignore[call-overload]
+    return kind in _SCALARS
 
 
 def _find(namespace: Mapping[str, object], dotted: str) -> object:
