@@ -6,6 +6,7 @@ one that is not known here counts.
 
 from __future__ import annotations
 
+import locale
 import platform
 import re
 import sys
@@ -75,7 +76,8 @@ def _interpreter() -> dict[str, str]:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()} {sys.version}",
         "platform": f"{sys.platform} {platform.machine()}",
-        "flags": repr(sys.flags),
+        # Without a locale Python turns this mode on and sets a variable, by which its children get the same without it.
+        "flags": re.sub(r"utf8_mode=\d", f"encoding={locale.getpreferredencoding(False).lower()}", repr(sys.flags)),
     }
 
 

@@ -307,7 +307,8 @@ def test_workers_of_xdist_trace_the_children_of_their_tests(tmp_path: Path, pyth
     tests = "\n".join(f"def test_{name}():\n    {TRACED[name]}\n" for name in ("script", "spawn"))
     project.write({**PROJECT, "test_all.py": TESTS + tests})
     project.session("-n", "2")
-    assert all(told.hit for told in project.session("-n", "2").values())
+    second = project.session("-n", "2")
+    assert all(told.hit for told in second.values()), second
     project.replace("pkg/work.py", "41 + 1", "40 + 2")
     assert _ran(project.session("-n", "2")) == {"script", "spawn"}
 
