@@ -46,6 +46,19 @@ class Suite:
         return max(spread, longest, *loads.values(), *groups.values())
 
 
+def longest_first(suite: Suite, workers: int, seconds: Mapping[str, float]) -> float | None:
+    """Makespan in seconds of the greedy list schedule, longest first by `seconds` (R. L. Graham, 1969).
+
+    None where tests depend on each other by resources, groups or shared set-up: greedy is then no yardstick.
+    """
+    if any(job.claims or job.group or job.alone or job.setups for job in suite.jobs):
+        return None
+    free = [0.0] * workers
+    for job in sorted(suite.jobs, key=lambda job: -seconds[job.key]):
+        heapq.heapreplace(free, free[0] + suite.truth[job.key])
+    return max(free)
+
+
 @dataclass(frozen=True, slots=True)
 class Faults:
     """What goes wrong: the seconds at which one worker dies, whether it is replaced, and `-x`.

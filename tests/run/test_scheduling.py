@@ -74,6 +74,14 @@ def test_a_test_that_appears_runs_though_everything_known_is_cached(project: Pro
     assert project.run("-n2").ran == ["test_new.py::test_y"]
 
 
+def test_with_eight_asked_for_no_worker_starts_where_everything_is_cached(project: Project) -> None:
+    project.write(test_a=numbered(6), test_b=stamping("x", "y"))
+    first, second = project.run(), project.run("-n8")
+
+    assert (len(first.ran), second.workers, second.ran, second.order) == (8, 0, [], [])
+    assert second.code == 0
+
+
 # The order.
 
 
@@ -123,6 +131,53 @@ def test_with_x_few_tests_start_after_the_failure_and_none_of_them_is_recorded_u
     assert stopped.code != 0
     assert len(stopped.spans) < 20
     assert len(second.ran) >= 61 - len(stopped.spans)
+
+
+ARRIVED = """
+import os, pathlib
+def pytest_runtest_logreport(report):
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        pathlib.Path("arrived").touch()
+"""
+
+FAILING_BESIDE_THREE = """
+import os, pathlib, time
+from stamped import stamp
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+def test_fails():
+    wait_for(lambda: pathlib.Path(os.environ["STAMPS"]).read_text().count("start slow") == 3)
+    assert False
+
+@pytest.mark.parametrize("i", range(100))
+def test_slow(i):
+    stamp("start", "slow")
+    wait_for(pathlib.Path("arrived").exists)
+    time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("durations_are_known", [False, True])
+def test_with_x_and_four_workers_no_test_starts_once_the_failure_has_arrived(
+    project: Project, durations_are_known: bool
+) -> None:
+    """The three tests that run when it arrives wait for that; then their workers are free, and take no other."""
+    project.write(test_a=FAILING_BESIDE_THREE)
+    if durations_are_known:
+        slow = '@pytest.mark.parametrize("i", range(100))\ndef test_slow(i):\n    pass\n'
+        project.write(test_a=f"def test_fails():\n    pass\n{slow}")
+        project.run()
+        project.write(test_a=FAILING_BESIDE_THREE)
+    project.write(conftest=ARRIVED)
+    run = project.run("-n4", "-x", "--perfcache-order=file")
+
+    assert run.code != 0
+    assert run.order == ["slow"] * 3, run.output
 
 
 # Resources.
