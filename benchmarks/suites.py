@@ -20,6 +20,7 @@ from benchmarks.edits import edited, with_probe
 from benchmarks.session import Checkout, Run, run_pytest
 from benchmarks.tables import PAGE, percent, put, table
 from benchmarks.truth import Target, choose, record_calls, targets
+from benchmarks.uncacheable import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def page(results: list[Result], python: str, command: str) -> str:
     lines.append("Why tests were executed in the second run:")
     lines.append("")
     for result in results:
-        counted = Counter(result.second.values()).most_common()
+        counted = Counter(map(kind_of, result.second.values())).most_common()
         told = "; ".join(f"{count} of {reason or 'no reason given'}" for reason, count in counted)
         lines.append(f"- {result.suite}: {told or 'none was'}.")
     return "\n".join(lines)
