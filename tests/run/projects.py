@@ -53,7 +53,7 @@ class Project:
                 **environ,
             },
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,  # of its own: ssh, which inherits it, makes it fail where it would block
             text=True,
             start_new_session=True,
         )
@@ -71,12 +71,12 @@ class Running:
     def wait(self) -> Run:
         """How it ended; one that does not is killed with all its children."""
         try:
-            output, _ = self.process.communicate(timeout=120)
+            output, errors = self.process.communicate(timeout=120)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         document = json.loads(self._report.read_text()) if self._report.exists() else {}
-        return Run(self.process.returncode, output, document, self.stamps.read_text())
+        return Run(self.process.returncode, output + errors, document, self.stamps.read_text())
 
     def kill(self) -> None:
         """Kill the process that was started, and not those that it started."""
