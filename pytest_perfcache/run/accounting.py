@@ -34,6 +34,8 @@ class AccountPlugin:
         self._workers: dict[str, WorkerSpan] = {}
         self._tests: dict[tuple[str, str], _Test] = {}
         self._asked = time.time()
+        self._described = 0
+        self._expected: Mapping[str, float] = {}
         self.orders: dict[str, list[str]] = {}
         """Node ids by worker, in the order in which they ran."""
 
@@ -75,6 +77,15 @@ class AccountPlugin:
             start = getattr(report, "start", 0.0) or time.time()
             self._tests[key] = _Test(start, start)
         self._tests[key].end = max(self._tests[key].end, getattr(report, "stop", 0.0))
+
+    def expected(self) -> Mapping[str, float]:
+        """Expected seconds by node id, of what the workers have collected; nothing where no test was known before."""
+        jobs = self._jobs()
+        if len(jobs) != self._described:
+            self._described = len(jobs)
+            known = any(not job.is_new for job in jobs.values())
+            self._expected = {key: job.seconds for key, job in jobs.items()} if known else {}
+        return self._expected
 
     def parallel(self) -> Parallel | None:
         """None where no test ran on a worker."""

@@ -45,6 +45,12 @@ class Knowledge(NamedTuple):
     def knows(self, nodeid: str) -> bool:
         return nodeid in self.seconds or nodeid in self.failed
 
+    def expected(self, nodeids: Iterable[str]) -> dict[str, float]:
+        """Expected seconds by node id; nothing where no test of them is known."""
+        named = list(nodeids)
+        estimates = Estimates(self.seconds)
+        return {nodeid: estimates.seconds(nodeid) for nodeid in named} if any(map(self.knows, named)) else {}
+
     def describe(self, metas: Sequence[TestMeta]) -> list[Job]:
         """One job a test, in their order."""
         return list(self._jobs(metas, Estimates(self.seconds)))

@@ -28,7 +28,7 @@ from pytest_perfcache.run.settling import collecting, known_modules
 from pytest_perfcache.run.telling import TellingPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_perfcache.settings import Shard
 
@@ -93,6 +93,7 @@ def _configure_distribution(config: pytest.Config) -> None:
     telling = _tell(config, memory, results)
     account = distribute(config, outlook.knowledge())
     telling.parallel = account.parallel
+    _watch(config, account.expected, beside=True)
     controller = ControllerPlugin(outlook, results, config, in_detail=telling.in_detail)
     config.pluginmanager.register(controller, "perfcache-controller")
     if memory.settings.shard is not None:
@@ -123,6 +124,8 @@ def _configure_serial(config: pytest.Config) -> None:
 
         register(ReplayPlugin(order_of(memory.store, settings.replay), telling), "perfcache-replay")
     circumstances = Circumstances.of(config, places, now=time.time(), settings=settings)
+    expected: dict[str, float] = {}
+    _watch(config, lambda: expected, beside=False)
 
     def arranged(items: Sequence[pytest.Item]) -> list[pytest.Item]:
         if settings.replay is not None or not items:
@@ -132,6 +135,7 @@ def _configure_serial(config: pytest.Config) -> None:
         from pytest_perfcache.schedule.jobs import Order
 
         knowledge = Knowledge.of(memory.planner.histories(), results.verdicts, read_setups(memory.store))
+        expected.update(knowledge.expected(item.nodeid for item in items))
         return arrange(items, knowledge, Order(settings.order), config)
 
     known = partial(known_modules, memory.store, memory.world, config, circumstances)
@@ -150,6 +154,14 @@ def _configure_serial(config: pytest.Config) -> None:
 
         register(SavingPlugin(memory, save), "perfcache-saving")
     keep_apart(config, telling)
+
+
+def _watch(config: pytest.Config, expected: Callable[[], Mapping[str, float]], *, beside: bool) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.isatty():
+        from pytest_perfcache.run.live import watch
+
+        watch(config, expected, beside=beside)
 
 
 def _tell(config: pytest.Config, memory: Memory, results: ResultsPlugin) -> TellingPlugin:
