@@ -16,7 +16,7 @@ from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.declared import check_claims, check_markers, marked_uncacheable
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.planning import Planner
-from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, count_unseen, report_hits
+from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, count_unseen, counts_only, report_hits
 
 Arrange = Callable[[Sequence[pytest.Item]], list[pytest.Item]]
 
@@ -53,7 +53,13 @@ class DecidingPlugin:
         if not session.config.option.collectonly and not broken:
             with harmless("runs every test"):
                 self._take_hits(session)
-        return (yield)
+        collected = session.testscollected
+        if session.items and counts_only(session.config):
+            session.testscollected = len(session.items)  # of which the terminal shows the share that is done
+        try:
+            return (yield)
+        finally:
+            session.testscollected = collected
 
     def _take_hits(self, session: pytest.Session) -> None:
         session.items[:] = itertools.chain.from_iterable(map(_needed, session.items))

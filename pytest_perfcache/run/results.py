@@ -109,9 +109,9 @@ def report_hits(config: pytest.Config, hits: Sequence[CachedReport]) -> None:
     """Tell every plugin of tests that were hits, as it would be told of passes; pytest's own terminal only counts them
     unless each test is to be shown."""
     manager = config.pluginmanager
-    reporter = manager.get_plugin("terminalreporter")
+    reporter: Any = manager.get_plugin("terminalreporter")
     idle: list[Any] = [plugin for plugin in manager.get_plugins() if type(plugin).__module__ in _IDLE]
-    if type(reporter) is pytest.TerminalReporter and config.get_verbosity() <= 0:
+    if counts_only(config):
         idle.append(reporter)
         count_hits(reporter, hits)
     start, report, finish = (
@@ -123,6 +123,12 @@ def report_hits(config: pytest.Config, hits: Sequence[CachedReport]) -> None:
         start(nodeid=hit.nodeid, location=hit.location)
         report(report=hit)
         finish(nodeid=hit.nodeid, location=hit.location)
+
+
+def counts_only(config: pytest.Config) -> bool:
+    """Whether hits are counted in the last line of pytest's own terminal, and not shown one by one."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return type(reporter) is pytest.TerminalReporter and config.get_verbosity() <= 0
 
 
 _IDLE: Final = frozenset(("_pytest.main", "_pytest.logging", "_pytest.terminalprogress", __name__))
