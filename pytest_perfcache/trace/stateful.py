@@ -214,10 +214,7 @@ def _filled_holders(
 
 def _local(instruction: Instruction) -> int | None:
     """The number of the local variable that is on top of the stack after this instruction."""
-    if not instruction.name.startswith("LOAD_FAST"):
-        return None
-    pair = instruction.name.count("LOAD_FAST") == 2
-    return instruction.argument & 15 if pair else instruction.argument
+    return instruction.argument if instruction.name.startswith("LOAD_FAST") else None
 
 
 def _tested_attributes(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:
@@ -230,7 +227,16 @@ _ATTRIBUTE_SHIFT: Final = 0 if "LOAD_METHOD" in opcode.opmap and opcode.opmap["L
 """From 3.12 on the lowest bit of LOAD_ATTR's argument says whether a method is loaded."""
 
 
+_PAIRS: Final = {
+    "LOAD_FAST_LOAD_FAST": ("LOAD_FAST", "LOAD_FAST"),
+    "STORE_FAST_LOAD_FAST": ("STORE_FAST", "LOAD_FAST"),
+    "STORE_FAST_STORE_FAST": ("STORE_FAST", "STORE_FAST"),
+}
+"""Instructions that came with 3.13 and do the work of two."""
+
+
 def instructions_of(code: CodeType) -> Iterator[Instruction]:
+    """The instructions with their arguments, one at a time."""
     raw, extended = code.co_code, 0
     skip = frozenset((opcode.opmap["CACHE"],))
     for at in range(0, len(raw), 2):
@@ -242,4 +248,9 @@ def instructions_of(code: CodeType) -> Iterator[Instruction]:
             extended = argument << 8
             continue
         extended = 0
-        yield Instruction(opcode.opname[operation], argument)
+        first, second = _PAIRS.get(opcode.opname[operation], ("", ""))
+        if first:
+            yield Instruction(first, argument >> 4)
+            yield Instruction(second, argument & 15)
+        else:
+            yield Instruction(opcode.opname[operation], argument)

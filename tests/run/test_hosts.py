@@ -98,7 +98,7 @@ def test_what_another_interpreter_ran_counts_but_is_not_cached(project: Project,
 
 
 def test_nothing_is_lost_with_a_host_that_is_lost_in_mid_run(project: Project, ssh: str) -> None:
-    project.write(test_long=stamping(*(f"long{number}" for number in range(20)), seconds=0.1))
+    project.write(test_long=stamping(*(f"long{number}" for number in range(120)), seconds=0.1))
     hosts = ["--dist=load", host(project, ssh, "one"), host(project, ssh, "two")]
     running = project.start(*hosts)
     pids = project.path.parent / "two" / "pids"
@@ -111,7 +111,7 @@ def test_nothing_is_lost_with_a_host_that_is_lost_in_mid_run(project: Project, s
     outcomes = [outcome for _, _, outcome in run.tests.values()]
 
     assert "replacing crashed worker" in run.output
-    assert len(outcomes) == 40
+    assert len(outcomes) == 140
     assert len([outcome for outcome in outcomes if outcome != "passed"]) <= 1
     done = [span.name for span in run.spans]
     assert len(done) == len(set(done))
