@@ -41,42 +41,46 @@ class Project:
         report.unlink(missing_ok=True)
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         command = [sys.executable, "-m", "pytest", "-v", "-p", "xdist.plugin", "-p", "pytest_perfcache.plugin"]
-        started = subprocess.Popen(
-            [*command, "-p", "no:cacheprovider", f"--perfcache-report=json:{report}", *args],
-            cwd=self.path,
-            env={
-                **kept,
-                "PYTHONPATH": str(ROOT),
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "STAMPS": str(stamps),
-                "TMPDIR": str(self.path.parent),
-                **environ,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,  # of its own: ssh, which inherits it, makes it fail where it would block
-            text=True,
-            start_new_session=True,
-        )
-        return Running(started, stamps, report)
+        said = [self.path.with_suffix(suffix) for suffix in (".out", ".err")]
+        # Files, because a pipe that nobody reads yet makes a run wait that says much, and ssh makes one fail.
+        with said[0].open("w") as output, said[1].open("w") as errors:
+            started = subprocess.Popen(
+                [*command, "-p", "no:cacheprovider", f"--perfcache-report=json:{report}", *args],
+                cwd=self.path,
+                env={
+                    **kept,
+                    "PYTHONPATH": str(ROOT),
+                    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                    "STAMPS": str(stamps),
+                    "TMPDIR": str(self.path.parent),
+                    **environ,
+                },
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+        return Running(started, stamps, report, said)
 
 
 class Running:
     """A session that may still run."""
 
-    def __init__(self, process: subprocess.Popen[str], stamps: Path, report: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], stamps: Path, report: Path, said: list[Path]) -> None:
         self.process = process
+        self._said = said
         self.stamps = stamps
         self._report = report
 
     def wait(self) -> Run:
         """How it ended; one that does not is killed with all its children."""
         try:
-            output, errors = self.process.communicate(timeout=120)
+            self.process.wait(timeout=120)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         document = json.loads(self._report.read_text()) if self._report.exists() else {}
-        return Run(self.process.returncode, output + errors, document, self.stamps.read_text())
+        output = "".join(path.read_text(errors="replace") for path in self._said)
+        return Run(self.process.returncode, output, document, self.stamps.read_text())
 
     def kill(self) -> None:
         """Kill the process that was started, and not those that it started."""
