@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_perfcache.collect.sketch import ClassSketch, ItemSketch, MarkSketch, Sketch, unpack
+from pytest_perfcache.collect.sketch import EMPTY, ClassSketch, ItemSketch, MarkSketch, Sketch, unpack
 
 Enlist = Callable[[pytest.Collector], Iterator[pytest.Item]]
 """Collects a real module with all that pytest does on that occasion, and gives its tests."""
@@ -22,7 +22,6 @@ Enlist = Callable[[pytest.Collector], Iterator[pytest.Item]]
 LATE: Final = pytest.StashKey[bool]()
 """Marks a module that was collected after a light one had stood in its place."""
 
-_NOTHING: Final = Sketch((), (), (), ())
 _READ_NAMES: Final = ("_pytest.mark", "_hypothesis_pytestplugin")
 """Who looks at a function for the names of its attributes alone: ``-k``, and hypothesis to find its tests."""
 
@@ -49,7 +48,7 @@ class LightModule(pytest.Module):
 
     def __init__(self, *, sketch: Sketch | None, entry: str | None, enlist: Enlist, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.sketch = _NOTHING if sketch is None else sketch
+        self.sketch = EMPTY if sketch is None else sketch
         self._entry = entry
         self._enlist = enlist
         self._real: pytest.Module | None = None
@@ -91,11 +90,6 @@ class LightModule(pytest.Module):
             for light in self._lights:
                 light.hand_over(self._items.get(light.nodeid))
         return self._real
-
-    @property
-    def was_needed(self) -> bool:
-        """Whether somebody asked for the real one."""
-        return self._real is not None
 
     def real_items(self) -> Mapping[str, pytest.Item]:
         """The real tests by node id."""

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.facts.digest import fingerprint
-from pytest_perfcache.model import Fingerprint
 
 _VERSION: Final = 1
 _PLAIN: Final = (type(None), bool, int, float, str)
@@ -92,12 +90,8 @@ class Sketch(NamedTuple):
             raise CodecError(f"damaged sketch of a module: {error}") from error
         return found
 
-    @property
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.to_bytes())
 
-
-NO_TESTS: Final = Sketch((), (), (), ()).to_bytes()
+EMPTY: Final = Sketch((), (), (), ())
 """The sketch of a module of which nothing is to appear."""
 
 

@@ -13,6 +13,7 @@ from pytest_perfcache.collect.known import NOTHING, Known
 from pytest_perfcache.collect.light import LATE, LightModule
 from pytest_perfcache.collect.sketch import Sketch
 from pytest_perfcache.facts.places import Places
+from pytest_perfcache.run.config import named_node_ids
 from pytest_perfcache.run.faults import harmless
 
 _SELECTING: Final = ("keyword", "markexpr", "deselect", "failedfirst", "newfirst", "stepwise", "xmlpath")
@@ -158,9 +159,7 @@ class SketchingPlugin:
             return
         paths = {module: self._places.relative(str(module.path)) for module in self._modules}
         times = Counter(paths.values())
-        parts = {argument.partition("::")[0] for argument in self._config.args if "::" in argument}
-        base = self._config.invocation_params.dir
-        named = {self._places.relative(str(Path(base, part))) for part in parts}
+        named = {name.partition("::")[0] for name in named_node_ids(self._config, self._places)}
         for module, items in self._modules.items():
             if times[paths[module]] == 1 and paths[module] not in named:
                 yield paths[module], module, items

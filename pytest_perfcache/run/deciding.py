@@ -74,11 +74,10 @@ class DecidingPlugin:
         verdicts = self._results.verdicts
         paths: dict[pytest.Item, str] = {}
         for item in items:
-            path = self._light.places.relative(str(item.path))
             if isinstance(item, LightFunction):
                 verdicts[item.nodeid] = self._light.known.verdict(item.nodeid)
             else:
-                paths[item] = path
+                paths[item] = self._light.places.relative(str(item.path))
         self._planner.load(paths.values())
         for item, path in paths.items():
             conditions = self._circumstances.conditions(item.nodeid, marked_uncacheable(item))

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import pytest
 
-from pytest_perfcache.collect.sketching import entry_of, sketch_module
 from pytest_perfcache.model import ModuleRecords
 from pytest_perfcache.run.collecting import SketchingPlugin
 from pytest_perfcache.run.recording import RecordingPlugin, Run
@@ -34,6 +33,8 @@ class Gathered:
     def collections(self) -> Iterator[Collection]:
         """The modules that were collected for real and whole, but for those that can not be tracked."""
         for path, module, items in self._sketching.modules():
+            from pytest_perfcache.collect.sketching import entry_of, sketch_module
+
             sketch = sketch_module(module, items)
             touched = self.recording.collection_of(module, path) if self.recording is not None else None
             facts = self._harvest.facts(touched) if touched is not None else None

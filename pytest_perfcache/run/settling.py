@@ -59,8 +59,7 @@ def known_modules(store: Store, world: World, config: pytest.Config, circumstanc
     if circumstances.off or circumstances.last_failed or circumstances.verify or _wants_all(config):
         return NOTHING
     table = read_table(store)
-    chosen = collecting(config)
-    untrue = table.untrue(lambda key: chosen if key == _COLLECTING else world.fingerprint(key))
+    untrue = _untrue(table, world, collecting(config))
     states = table.standing(untrue, circumstances.now - FRESH_SHARE * circumstances.ttl)
     for name in circumstances.named:
         states.pop(name.partition("::")[0], None)
@@ -75,6 +74,11 @@ def read_table(store: Store) -> Settled:
         return Settled() if data is None else Settled.from_bytes(data)
     except CodecError:
         return Settled()
+
+
+def _untrue(table: Settled, world: World, chosen: Fingerprint) -> int:
+    """The facts of the table that do not hold now. ``chosen``: see :func:`collecting`."""
+    return table.untrue(lambda key: chosen if key == _COLLECTING else world.fingerprint(key))
 
 
 def settle(
@@ -95,7 +99,7 @@ def settle(
     """
     table = read_table(store)
     before = dict(table.states)
-    untrue = table.untrue(lambda key: chosen if key == _COLLECTING else world.fingerprint(key))
+    untrue = _untrue(table, world, chosen)
     for path, histories in learnt.items():
         if any(history.untracked or history.flaky for history in histories.values()):
             table.drop(path)

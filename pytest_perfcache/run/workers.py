@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_perfcache.collect.known import Known, Unneeded
-from pytest_perfcache.collect.sketch import NO_TESTS
+from pytest_perfcache.collect.sketch import EMPTY
 from pytest_perfcache.model import ModuleRecords, Reason, Verdict
 from pytest_perfcache.run.collecting import watchers
 from pytest_perfcache.run.costs import CostMeter
@@ -149,5 +149,6 @@ def pack_known(known: Known, *, tells: bool) -> dict[str, Any]:
 
 def unpack_known(packed: Mapping[str, Any]) -> Known:
     sketches = packed["sketches"]
-    read = (lambda _: NO_TESTS) if sketches is None else sketches.get
+    empty = EMPTY.to_bytes()
+    read = (lambda _: empty) if sketches is None else sketches.get
     return Known({path: Unneeded(*module) for path, module in packed["modules"].items()}, read)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import _posixsubprocess
 import os
 import sys
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from pytest_perfcache.facts.stats import read_bytes
 from pytest_perfcache.trace.handover import Handover
+from pytest_perfcache.trace.patches import Patches
 from pytest_perfcache.trace.programs import found, has_entry, is_helper, is_this_python, title, words_of
 
 if TYPE_CHECKING:
@@ -62,21 +62,21 @@ class Children:
         self._count = 0
         self._forking: _Started | None = None
         self._outstanding: list[_Started] = []
-        self._undo = ExitStack()
+        self._patches = Patches()
 
     def install(self) -> None:
         """Be told of every start from now on."""
         before = _activate(self)
-        self._undo.callback(_activate, before)
-        self._patch(_posixsubprocess, "fork_exec", _fork_exec)
+        self._patches.callback(_activate, before)
+        self._patches.put(_posixsubprocess, "fork_exec", _fork_exec)
         subprocess = sys.modules.get("subprocess")
         if subprocess is not None:
-            self._patch(subprocess, "_fork_exec", _fork_exec)
-        self._patch(os, "posix_spawn", _posix_spawn)
-        self._patch(os, "_exit", _exit)
+            self._patches.put(subprocess, "_fork_exec", _fork_exec)
+        self._patches.put(os, "posix_spawn", _posix_spawn)
+        self._patches.put(os, "_exit", _exit)
 
     def close(self) -> None:
-        self._undo.close()
+        self._patches.close()
         if self.directory and self._owner == os.getpid():
             import shutil
 
@@ -151,10 +151,6 @@ class Children:
             return
         self.settle()
         self.exchange.hand_over().write(os.path.join(self.directory, ticket + _SUFFIX))
-
-    def _patch(self, owner: Any, name: str, value: Callable[..., Any]) -> None:
-        self._undo.callback(setattr, owner, name, getattr(owner, name))
-        setattr(owner, name, value)
 
     def _home(self) -> str:
         """Where children find what they need and leave what they touched: a child's is that of its parent."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any, Final
 
 from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
 from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.patches import Patches
 
 _getframe: Final = sys._getframe  # tests take it away from `sys`
 _PYTEST: Final = f"{os.sep}_pytest{os.sep}"
@@ -20,7 +20,7 @@ class EnvironObserver:
     """Patches the class of ``os.environ``; every other mapping is left alone. Undone by :meth:`close`."""
 
     def __init__(self, inputs: Inputs) -> None:
-        self._undo = ExitStack()
+        self._patches = Patches()
         environ: Any = type(os.environ)
         getitem, iterate = environ.__getitem__, environ.__iter__
 
@@ -55,17 +55,16 @@ class EnvironObserver:
             if any(self is one for one in observed):
                 _note_set(inputs, key, None)
 
-        for name, method, before in (
-            ("__getitem__", traced_getitem, getitem),
-            ("__iter__", traced_iter, iterate),
-            ("__setitem__", traced_setitem, setitem),
-            ("__delitem__", traced_delitem, delitem),
+        for name, method in (
+            ("__getitem__", traced_getitem),
+            ("__iter__", traced_iter),
+            ("__setitem__", traced_setitem),
+            ("__delitem__", traced_delitem),
         ):
-            self._undo.callback(setattr, environ, name, before)
-            setattr(environ, name, method)
+            self._patches.put(environ, name, method)
 
     def close(self) -> None:
-        self._undo.close()
+        self._patches.close()
 
 
 def _note(inputs: Inputs, key: object, value: str | bytes | None) -> None:

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import runpy
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from pytest_perfcache.facts.stats import RACY_NS, Signature, read_bytes
 from pytest_perfcache.trace.codes import import_statements
 from pytest_perfcache.trace.effects import effects
 from pytest_perfcache.trace.lookups import out_of_tracebacks
+from pytest_perfcache.trace.patches import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,25 +48,16 @@ class ImportObserver:
         self._loaded: dict[str, Signature | None] = {}
         self.when_loaded: dict[str, Callable[[], None]] = {}
         """What to do, once, after a module outside the project was imported."""
-        self._undo = ExitStack()
-        self._patch(SourceFileLoader, "exec_module", self._source_loader(SourceFileLoader.exec_module))
-        self._patch(runpy, "exec", self._runpy_exec)
+        self._patches = Patches()
+        self._patches.put(SourceFileLoader, "exec_module", self._source_loader(SourceFileLoader.exec_module))
+        self._patches.put(runpy, "exec", self._runpy_exec)
         rewriter = next((type(finder) for finder in sys.meta_path if type(finder).__name__ == _REWRITER), None)
         if rewriter is not None:
-            self._patch(rewriter, "exec_module", self._rewriting_loader(rewriter.exec_module))  # type: ignore[attr-defined]
-            self._patch(sys.modules[rewriter.__module__], "exec", self._rewriter_exec)
+            self._patches.put(rewriter, "exec_module", self._rewriting_loader(rewriter.exec_module))  # type: ignore[attr-defined]
+            self._patches.put(sys.modules[rewriter.__module__], "exec", self._rewriter_exec)
 
     def close(self) -> None:
-        self._undo.close()
-
-    def _patch(self, owner: object, name: str, value: object) -> None:
-        missing = name not in vars(owner)
-        before = getattr(owner, name, None)
-        setattr(owner, name, value)
-        if missing:
-            self._undo.callback(delattr, owner, name)
-        else:
-            self._undo.callback(setattr, owner, name, before)
+        self._patches.close()
 
     def _see_loose(self, file: str) -> None:
         """A module outside the project is about to be loaded: where no distribution answers for it, its file does."""

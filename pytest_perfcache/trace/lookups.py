@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import builtins
 import sys
-from contextlib import ExitStack
 from importlib import _bootstrap
 from importlib.util import resolve_name
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pytest_perfcache.trace.looking import attributes, file_of, is_a
+from pytest_perfcache.trace.modules import parents
+from pytest_perfcache.trace.patches import Patches
 from pytest_perfcache.trace.unit import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import CodeType
 
     from pytest_perfcache.trace.modules import Modules
@@ -52,13 +53,13 @@ class LookupObserver:
         """Top-level names that lead out of the project."""
         self._made: dict[str, Unit] = {}
         """What made a module that has no file in the project."""
-        self._undo = ExitStack()
-        self._patch(builtins, "__import__", self._statement(builtins.__import__))
+        self._patches = Patches()
+        self._patches.put(builtins, "__import__", self._statement(builtins.__import__))
         bootstrap: Any = _bootstrap
-        self._patch(bootstrap, "_gcd_import", self._by_name(bootstrap._gcd_import))
+        self._patches.put(bootstrap, "_gcd_import", self._by_name(bootstrap._gcd_import))
 
     def close(self) -> None:
-        self._undo.close()
+        self._patches.close()
 
     def made_by(self, unit: Unit, code: CodeType) -> None:
         """A module's code was executed: what it put among the modules by hand, its import made."""
@@ -67,10 +68,6 @@ class LookupObserver:
         for name in sys.modules.keys() - self._before - self._made.keys():
             if _is_made(sys.modules[name]) and name.partition(".")[0] not in self._outside:
                 self._made[name] = unit
-
-    def _patch(self, owner: object, name: str, value: object) -> None:
-        self._undo.callback(setattr, owner, name, getattr(owner, name))
-        setattr(owner, name, value)
 
     def _statement(self, original: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
         outside, asked = self._outside, self._asked
@@ -136,7 +133,7 @@ class LookupObserver:
         top = full.partition(".")[0]
         if not statement or full not in sys.modules:
             self._recorder.add_import(top)
-        for name in (*_parents(full), full, *(f"{full}.{name}" for name in fromlist if isinstance(name, str))):
+        for name in (*parents(full), full, *(f"{full}.{name}" for name in fromlist if isinstance(name, str))):
             module = sys.modules.get(name)
             if module is not None:
                 self._found(name, module, unit)
@@ -189,13 +186,6 @@ def _package_of(namespace: Mapping[str, object]) -> str:
     if not isinstance(name, str):
         return ""
     return name if "__path__" in namespace else name.rpartition(".")[0]
-
-
-def _parents(name: str) -> Iterator[str]:
-    at = name.find(".")
-    while at >= 0:
-        yield name[:at]
-        at = name.find(".", at + 1)
 
 
 def _is_made(module: object) -> bool:

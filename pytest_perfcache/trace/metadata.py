@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.audit import harness_asks
+from pytest_perfcache.trace.patches import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ class MetadataObserver:
     """
 
     def __init__(self, inputs: Inputs) -> None:
-        self._undo = ExitStack()
+        self._patches = Patches()
         self._inputs = inputs
         self._by_group = False
         if METADATA in sys.modules:
@@ -57,12 +57,8 @@ class MetadataObserver:
             finally:
                 self._by_group = False
 
-        self._patch(metadata.Distribution, "discover", classmethod(traced_discover))
-        self._patch(metadata, "entry_points", entry_points)
+        self._patches.put(metadata.Distribution, "discover", classmethod(traced_discover))
+        self._patches.put(metadata, "entry_points", entry_points)
 
     def close(self) -> None:
-        self._undo.close()
-
-    def _patch(self, owner: Any, name: str, value: object) -> None:
-        self._undo.callback(setattr, owner, name, vars(owner)[name])
-        setattr(owner, name, value)
+        self._patches.close()

@@ -303,7 +303,7 @@ class Modules:
         package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
         paths: set[str] = set()
         libraries: set[str] = set()
-        for target in (*_targets(specs, package), *_parents(name)):
+        for target in (*_targets(specs, package), *parents(name)):
             found = self.path_of(target)
             if found is not None:
                 paths.add(found)
@@ -337,13 +337,16 @@ def _targets(specs: Iterable[ImportSpec], package: str) -> Iterator[str]:
             continue
         if base:
             yield base
-            yield from _parents(base)
+            yield from parents(base)
         yield from (f"{base}.{name}" for name in spec.names)
 
 
-def _parents(name: str) -> Iterator[str]:
-    while name := name.rpartition(".")[0]:
-        yield name
+def parents(name: str) -> Iterator[str]:
+    """The packages that a dotted name lies in, the outermost first."""
+    at = name.find(".")
+    while at >= 0:
+        yield name[:at]
+        at = name.find(".", at + 1)
 
 
 def _loaded_name(file: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 from pytest_perfcache.trace.audit import harness_asks
 from pytest_perfcache.trace.inputs import Inputs
+from pytest_perfcache.trace.patches import Patches
 
 
 class StatObserver:
@@ -16,13 +16,13 @@ class StatObserver:
 
     def __init__(self, inputs: Inputs, guarded: Callable[[Callable[[], None]], None]) -> None:
         """``guarded`` calls what it is given unless this thread is observing already."""
-        self._undo = ExitStack()
+        self._patches = Patches()
         for name in ("stat", "lstat", "access", "readlink"):
             self._patch(name, inputs.looked_at, guarded)
         self._patch("open", inputs.read_file, guarded, only_relative=True)
 
     def close(self) -> None:
-        self._undo.close()
+        self._patches.close()
 
     def _patch(
         self,
@@ -44,8 +44,7 @@ class StatObserver:
 
         looked_at.__name__ = name
         looked_at.__doc__ = original.__doc__
-        setattr(os, name, looked_at)
-        self._undo.callback(setattr, os, name, original)
+        self._patches.put(os, name, looked_at)
 
 
 def _full(path: str, directory: int | None) -> str:

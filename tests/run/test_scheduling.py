@@ -142,13 +142,7 @@ def pytest_runtest_logreport(report):
 
 FAILING_BESIDE_THREE = """
 import os, pathlib, time
-from stamped import stamp
-
-def wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from stamped import stamp, wait_for
 
 def test_fails():
     wait_for(lambda: pathlib.Path(os.environ["STAMPS"]).read_text().count("start slow") == 3)

@@ -21,6 +21,12 @@ def stamp(kind, name):
     with open(os.environ["STAMPS"], "a", buffering=1) as file:
         file.write(line)
 
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
 @contextlib.contextmanager
 def stamped(name, seconds=0.01):
     stamp("start", name)

@@ -145,12 +145,7 @@ def pytest_runtest_logreport(report):
         "test_stop.py",
         f"""
 import pathlib
-
-def wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from stamped import wait_for
 
 def started():
     return pathlib.Path(os.environ["STAMPS"]).read_text().count("start slow")
