@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_perfcache.facts.stats import RACY_NS, Signature, read_bytes
 from pytest_perfcache.trace.codes import import_statements
 from pytest_perfcache.trace.effects import effects
-from pytest_perfcache.trace.lookups import out_of_tracebacks
+from pytest_perfcache.trace.frameless import like_machinery
 from pytest_perfcache.trace.patches import Patches
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ImportObserver:
     def _rewriting_loader(self, original: Callable[[Any, ModuleType], None]) -> Callable[[Any, ModuleType], None]:
         observer = self
 
-        @out_of_tracebacks
+        @like_machinery
         def exec_module(self: Any, module: ModuleType) -> None:
             __tracebackhide__ = True
             path = observer._project_path(module)
@@ -85,7 +85,7 @@ class ImportObserver:
     ) -> Callable[[SourceFileLoader, ModuleType], None]:
         observer = self
 
-        @out_of_tracebacks
+        @like_machinery
         def exec_module(self: SourceFileLoader, module: ModuleType) -> None:
             __tracebackhide__ = True
             path = observer._project_path(module)
@@ -105,7 +105,7 @@ class ImportObserver:
 
         return exec_module
 
-    @out_of_tracebacks
+    @like_machinery
     def _rewriter_exec(self, code: CodeType, namespace: dict[str, Any]) -> None:
         """Stands for ``exec`` in pytest's assertion rewriter."""
         __tracebackhide__ = True
@@ -138,7 +138,7 @@ class ImportObserver:
             return None
         return self._modules.places.relative(origin)
 
-    @out_of_tracebacks
+    @like_machinery
     def _execute(
         self, path: str, code: CodeType, namespace: dict[str, Any], signature: Signature | None, name: str = ""
     ) -> None:

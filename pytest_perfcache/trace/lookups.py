@@ -5,8 +5,7 @@ For the project's files :mod:`~pytest_perfcache.trace.imports` knows that; here 
 import hook makes, that put another object in their place, or that somebody put among the modules by hand.
 
 ``builtins.__import__`` and the function behind ``importlib.import_module`` are replaced; :meth:`close` puts them back.
-Errors in a module's code show no frame of ours, nor do warnings name one: Python leaves out frames that bear the name
-of its own import machinery, so ours do.
+No frame of ours is in the traceback of an import that fails, and no warning names one.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ import builtins
 import sys
 from importlib import _bootstrap
 from importlib.util import resolve_name
-from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
+from pytest_perfcache.trace.frameless import frameless, like_machinery
 from pytest_perfcache.trace.looking import attributes, file_of, is_a
 from pytest_perfcache.trace.modules import parents
 from pytest_perfcache.trace.patches import Patches
@@ -30,16 +30,7 @@ if TYPE_CHECKING:
     from pytest_perfcache.trace.modules import Modules
     from pytest_perfcache.trace.recorder import Recorder
 
-_F = TypeVar("_F", bound="Callable[..., Any]")
 _STANDARD: Final = frozenset((*sys.stdlib_module_names, *sys.builtin_module_names))
-_MACHINERY: Final = "<frozen importlib._bootstrap>"
-
-
-def out_of_tracebacks(function: _F) -> _F:
-    """The function under the name that Python gives to frames of imports that nobody wants to see."""
-    assert isinstance(function, FunctionType)
-    function.__code__ = function.__code__.replace(co_filename=_MACHINERY, co_name="_call_with_frames_removed")
-    return function
 
 
 class LookupObserver:
@@ -54,9 +45,9 @@ class LookupObserver:
         self._made: dict[str, Unit] = {}
         """What made a module that has no file in the project."""
         self._patches = Patches()
-        self._patches.put(builtins, "__import__", self._statement(builtins.__import__))
+        self._patches.put(builtins, "__import__", frameless(self._statement(builtins.__import__)))
         bootstrap: Any = _bootstrap
-        self._patches.put(bootstrap, "_gcd_import", self._by_name(bootstrap._gcd_import))
+        self._patches.put(bootstrap, "_gcd_import", frameless(self._by_name(bootstrap._gcd_import)))
 
     def close(self) -> None:
         self._patches.close()
@@ -72,7 +63,7 @@ class LookupObserver:
     def _statement(self, original: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
         outside, asked = self._outside, self._asked
 
-        @out_of_tracebacks
+        @like_machinery
         def __import__(  # noqa: A001, N807 - stands in its place
             name: str,
             globals: Mapping[str, object] | None = None,  # noqa: A002
@@ -95,7 +86,7 @@ class LookupObserver:
         return __import__
 
     def _by_name(self, original: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
-        @out_of_tracebacks
+        @like_machinery
         def _gcd_import(name: str, package: str | None = None, level: int = 0) -> ModuleType:
             __tracebackhide__ = True
             full = name if level == 0 else _absolute(name, {"__package__": package}, level)
