@@ -40,13 +40,17 @@ class ImportResolver:
         self._places = places
         self._search_path = list(sys.path if search_path is None else search_path)
         self._listings: dict[str, frozenset[str]] = {}
+        self._entries: dict[tuple[str, ...], list[str]] = {}
 
     def project_entries(self, search_path: Iterable[str] | None = None) -> list[str]:
         """The directories of a search path (by default, of this one) that are the project's, relative to the root."""
-        path = self._search_path if search_path is None else search_path
-        relative = (self._places.relative(entry or os.getcwd()) for entry in path)
-        inside = (name for name in relative if not os.path.isabs(name) and not self._places.is_library(name))
-        return list(dict.fromkeys(inside))
+        path = tuple(self._search_path if search_path is None else search_path)
+        found = self._entries.get(path)
+        if found is None:
+            relative = (self._places.relative(entry or os.getcwd()) for entry in path)
+            inside = (name for name in relative if not os.path.isabs(name) and not self._places.is_library(name))
+            found = self._entries[path] = list(dict.fromkeys(inside))
+        return found
 
     def fingerprint(self, name: str) -> Fingerprint:
         """What provides the module now: places in the project, the world outside, or nothing (``ABSENT``)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -66,6 +66,7 @@ class RecordingPlugin:
         self._appearing: dict[str, set[str]] = {}
         self._current: _Current | None = None
         self._plugins: list[tuple[str, bool]] | None = None
+        self._known_roots: dict[str, list[str]] = {}
         self._getfixturevalue = pytest.FixtureRequest.getfixturevalue
         self._read_cache = pytest.Cache.get
         self._watch()
@@ -195,7 +196,7 @@ class RecordingPlugin:
         units = [unit, self._recorder.session]
         units += (parent.stash[_UNIT] for parent in node.listchain() if _UNIT in parent.stash)
         unit.inputs |= self._around(path)
-        return self._tracing.modules.touched(units, [*self._roots(path)])
+        return self._tracing.modules.touched(units, self._roots(path))
 
     def _around(self, path: str) -> set[str]:
         """The same for all tests of a file: what would count for them if it appeared, and a file without Python."""
@@ -210,16 +211,19 @@ class RecordingPlugin:
             found = self._appearing[path] = unit.inputs
         return found
 
-    def _roots(self, path: str) -> Iterator[str]:
+    def _roots(self, path: str) -> list[str]:
         """The test's module, the conftest files over it, and plugins that belong to the project."""
-        if path.endswith(".py"):
-            yield path
         if self._plugins is None:
             self._plugins = list(self._project_plugins())
-        directory = PurePosixPath(path)
-        for plugin, everywhere in self._plugins:
-            if everywhere or PurePosixPath(plugin).parent in directory.parents:
-                yield plugin
+            self._known_roots.clear()
+        found = self._known_roots.get(path)
+        if found is None:
+            over = PurePosixPath(path).parents
+            found = [
+                plugin for plugin, everywhere in self._plugins if everywhere or PurePosixPath(plugin).parent in over
+            ]
+            self._known_roots[path] = found = [path, *found] if path.endswith(".py") else found
+        return found
 
     def _project_plugins(self) -> Iterable[tuple[str, bool]]:
         for plugin in self._config.pluginmanager.get_plugins():

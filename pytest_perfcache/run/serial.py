@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Final
 
 import pytest
@@ -32,7 +32,8 @@ def arrange(
     if asked or not known or order is Order.NONE or any(map(_has_wide_parameters, items)):
         return list(items)
     chunks = list(_chunks(items))
-    jobs = [_job_of_chunk(str(at), chunk, knowledge) for at, chunk in enumerate(chunks)]
+    described = iter(knowledge.describe([meta_of(item) for chunk in chunks for item in chunk]))
+    jobs = [_job_of_chunk(str(at), list(islice(described, len(chunk)))) for at, chunk in enumerate(chunks)]
     return [item for job in serial_order(jobs, order) for item in chunks[int(job.key)]]
 
 
@@ -46,8 +47,7 @@ def _chunks(items: Sequence[pytest.Item]) -> Iterator[list[pytest.Item]]:
             yield from ([item] for item in module)
 
 
-def _job_of_chunk(key: str, chunk: Sequence[pytest.Item], knowledge: Knowledge) -> Job:
-    jobs = knowledge.describe([meta_of(item) for item in chunk])
+def _job_of_chunk(key: str, jobs: Sequence[Job]) -> Job:
     first = jobs[0]
     wider = {setup for job in jobs for setup in job.setups if not setup.scope.startswith(first.file)}
     own = {Setup(first.file, _SWITCH_SECONDS)} if len(jobs) == 1 and first.file in first.scopes else set()

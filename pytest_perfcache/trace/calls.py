@@ -18,6 +18,9 @@ class Scopes(Protocol):
     def leave(self, number: int) -> None:
         """The function returns; not told when it raises."""
 
+    def knows(self, number: int, holder: object) -> bool:
+        """Whether it need not be told of a start with this first argument."""
+
     def busy(self, number: int) -> bool:
         """Whether it was entered so often that its scope may stay open."""
 

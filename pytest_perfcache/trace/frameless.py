@@ -11,13 +11,13 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 _MACHINERY: Final = "<frozen importlib._bootstrap>"
 
 
-def _nothing() -> Iterator[None]:
+def _nothing() -> Generator[None]:
     yield
 
 
@@ -54,7 +54,7 @@ def frameless(function: Callable[..., object]) -> Any:
             except BaseException as error:
                 error.__traceback__ = _without(error, 2)
                 failed = object.__new__(cls)
-                failed.fail = functools.partial(_FINISHED.throw, error)  # type: ignore[call-arg]
+                failed.fail = functools.partial(_FINISHED.throw, error)
                 return failed
 
     Frameless.__new__ = staticmethod(like_machinery(Frameless.__new__))  # type: ignore[method-assign]

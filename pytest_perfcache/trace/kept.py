@@ -9,47 +9,41 @@ what was kept:
 * a lazy attribute: the function ran on an object that an earlier unit had met;
 * a global: it was seen to change, and the test ran code that names it;
 * ``cached_property``: a value was computed on an object that outlived its test, and the test ran code that names it.
+
+A function that works on objects which no two units share never gives evidence. After some units it is *loose*: it has
+no scope any more, only its objects are noted with the unit that met them. If a later unit meets one of them after all,
+it stands on that whole unit, and the function has its scope again.
 """
 
 from __future__ import annotations
 
-import os
 import weakref
-from collections import deque
-from contextvars import ContextVar
-from itertools import islice
-from types import BuiltinFunctionType, FunctionType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
 from pytest_perfcache.trace.effects import bodies
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 from pytest_perfcache.trace.unit import Unit
+from pytest_perfcache.trace.versions import PLAIN, Version, contents, find, is_scalar, marks, same, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Set
+    from collections.abc import Callable, Iterable, Sequence, Set
     from types import CodeType, FrameType
 
     from pytest_perfcache.trace.codes import Codes
 
 _ACTIVATIONS: Final = 500
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
-_SCALARS: Final = frozenset((int, float, complex, bool, str, bytes, type(None), object))
-"""Nothing can be kept in a value of just these types, nor in a tuple of them."""
-_FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
-_SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
-_PLACEHOLDERS: Final = (*_SMALL, type, FunctionType)
+_PLACEHOLDERS: Final = (str, bytes, int, float, complex, bool, type(None), type, FunctionType)
 _identity: Final = object.__hash__
 """Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
-_SMALL_KINDS: Final = frozenset(map(_identity, _SMALL))
-"""Types by identity: a metaclass may give them a hash of its own."""
-_PLAIN: Final = (dict, list, set)
-_LOOKED_INTO: Final = 100
-"""Containers in a container that are looked into."""
-_LOOKED_AT: Final = 1000
-"""Elements of a container that are compared one by one."""
-_Version: TypeAlias = tuple[object, int, int]
+_SETTLED: Final = 20
+"""Units after which a function that was never found to keep anything for a later one loses its scope."""
+_MUCH: Final = 200
+"""Elements of an object that is told by its place alone, to spare the time."""
+_MANY: Final = 1000
+"""Objects that are remembered before those that are gone are dropped."""
 
 
 class Keeper:
@@ -60,7 +54,9 @@ class Keeper:
     ``attributes``: names of what it changes of classes while these are made;
     ``filled``: objects that it may have filled since something was not there, with their attributes then;
     ``first``: values of outer variables when it first ran, where they are such that many are alike;
-    ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by.
+    ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by;
+    ``units``: how many entered it; ``loose``: it has no scope now; ``was_loose``: it had none for a while;
+    ``exact``: it always has one.
     """
 
     __slots__ = (
@@ -69,18 +65,22 @@ class Keeper:
         "cache",
         "computed",
         "defaults",
+        "exact",
         "filled",
         "first",
         "globals",
         "hits",
         "holders",
         "is_property",
+        "loose",
         "name",
         "named",
         "namespace",
         "number",
         "unit",
+        "units",
         "versions",
+        "was_loose",
     )
 
     def __init__(self, number: int, name: str, unit: Unit, state: Stateful) -> None:
@@ -92,29 +92,39 @@ class Keeper:
         self.hits = 0
         self.named: set[str] = set()
         self.activations = 0
-        self.versions: dict[str, _Version] = {}
+        self.versions: dict[str, Version] = {}
         self.namespace: dict[str, Any] | None = None
         self.computed: list[Callable[[], object]] = []
         self.filled: list[tuple[Callable[[], object], set[str], dict[str, Any]]] = []
         self.is_property = False
         self.first: dict[str, object] = {}
-        self.defaults: list[tuple[object, _Version | None]] = []
+        self.defaults: list[tuple[object, Version | None]] = []
+        self.units = 0
+        self.exact = not self.holders or bool(self.globals or self.attributes) or name in ON_DEMAND
+        self.loose = self.was_loose = False
 
 
 class Kept:
     """Keepers by function number, and the scopes that are open now. Used by the session's thread only."""
 
-    def __init__(self, codes: Codes, gather: Callable[[], None], current: Callable[[], Unit | None]) -> None:
-        """``gather`` gives what ran so far to the units at work."""
+    def __init__(
+        self, codes: Codes, gather: Callable[[], None], current: Callable[[], Unit | None], stack: Sequence[Unit]
+    ) -> None:
+        """``gather`` gives what ran so far to the units at work, of which ``stack`` holds the innermost last."""
         self._codes = codes
         self._gather = gather
         self._current = current
+        self._stack = stack
         self.keepers: dict[int, Keeper] = {}
         self.open: list[Keeper] = []
-        self._met: dict[int, tuple[Callable[[], object], str]] = {}
-        self._numbers: dict[int, tuple[str, frozenset[object]]] = {}
-        self._present: dict[int, object] = {}
-        """Objects without weak references that the current unit met, by ``id``."""
+        self._met: dict[int, tuple[Callable[[], object], str, Unit | None]] = {}
+        """Objects by identity, with the name of the unit that met them first; the unit where a loose function did."""
+        self._many = _MANY
+        self._loose: set[int] = set()
+        self._numbers: dict[int, tuple[str, frozenset[object] | None]] = {}
+        """Objects without weak references by identity: what they held, None where that was much."""
+        self._present: list[tuple[int, str, object]] = []
+        """Such objects, held for as long as the scope is open that met them: nobody may notice that they live on."""
         self._active: list[Keeper] = []
         self._stepping: dict[int, Keeper] = {}
         self._caches: list[Keeper] = []
@@ -123,22 +133,22 @@ class Kept:
 
     def add_cache(self, number: int, cache: object) -> None:
         """A ``functools.lru_cache`` was put around the function."""
-        keeper = self._keeper(number)
+        keeper = self._exact(number)
         if keeper.cache is None:
             self._caches.append(keeper)
         keeper.cache = weakref.ref(cache)
 
     def add_property(self, number: int) -> None:
         """A ``functools.cached_property`` was put around the function."""
-        self._keeper(number).is_property = True
+        self._exact(number).is_property = True
 
     def add_defaults(self, number: int, defaults: Iterable[object]) -> None:
         """The function has default values that can be changed."""
-        self._keeper(number).defaults = [(value, None) for value in defaults]
+        self._exact(number).defaults = [(value, None) for value in defaults]
 
     def add_global(self, number: int, name: str) -> None:
         """What the function returns is kept in a global of its module."""
-        keeper = self._keeper(number)
+        keeper = self._exact(number)
         keeper.globals = (*keeper.globals, name)
 
     def loaded(self, path: str, namespace: dict[str, Any]) -> None:
@@ -147,16 +157,17 @@ class Kept:
             if self._codes.names[number][0] == path:
                 keeper = self._stepping[number] = self._keeper(number)
                 keeper.namespace, keeper.globals = namespace, names
-                keeper.versions = {name: _version(_find(namespace, name)) for name in names}
+                keeper.versions = {name: version(find(namespace, name)) for name in names}
 
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own."""
-        self._gather()
-        unit = self._current()
         keeper = self.keepers.get(number) or self._keeper(number)
-        if not keeper.activations:
-            self._entered.append(keeper)
-        keeper.activations += 1
+        unit = self._current()
+        if not keeper.loose:
+            self._gather()
+            if not keeper.activations:
+                self._entered.append(keeper)
+            keeper.activations += 1
         if frame is None or unit is None:
             return
         if (keeper.globals or keeper.attributes) and unit is not keeper.unit and not unit.name.startswith("test "):
@@ -165,7 +176,8 @@ class Kept:
             self._look(keeper, frame, unit)
         except Exception as error:
             unit.spoil(f"observing what {keeper.name} keeps failed: {error!r}")
-        self.open.append(keeper)
+        if not keeper.loose:
+            self.open.append(keeper)
 
     def leave(self, number: int) -> None:
         """The function returns."""
@@ -174,6 +186,15 @@ class Kept:
             self._gather()
             while self.open.pop() is not keeper:
                 pass
+            if self._present:
+                self._let_go(len(self.open))
+
+    def knows(self, number: int, holder: object) -> bool:
+        """Whether nothing is to be noted of the function's start: it is loose, and the unit met the object before."""
+        if number not in self._loose:
+            return False
+        known = self._met.get(_identity(holder))
+        return known is not None and known[2] is self._stack[-1] and known[0]() is holder
 
     def busy(self, number: int) -> bool:
         """Whether the function was entered so often that it need not be watched until the unit ends."""
@@ -195,9 +216,23 @@ class Kept:
         for keeper in self._entered:
             self._leave_behind(keeper)
         self._entered.clear()
-        for number, instance in self._present.items():
-            self._numbers[number] = unit.name, frozenset(_marks(_contents(instance)))
-        self._present.clear()
+        self._let_go(0)
+        if len(self._met) > self._many:
+            self._met = {number: known for number, known in self._met.items() if known[0]() is not None}
+            self._many = max(_MANY, 2 * len(self._met))
+
+    def _exact(self, number: int) -> Keeper:
+        keeper = self._keeper(number)
+        keeper.exact = True
+        self._tighten(keeper)
+        return keeper
+
+    def _tighten(self, keeper: Keeper) -> None:
+        """Give a loose function its scope again; what runs from now on is in it."""
+        if keeper.loose:
+            self._gather()
+            keeper.loose = False
+            self._loose.discard(keeper.number)
 
     def _keeper(self, number: int) -> Keeper:
         found = self.keepers.get(number)
@@ -210,11 +245,11 @@ class Kept:
 
     def _look(self, keeper: Keeper, frame: FrameType, unit: Unit) -> None:
         if keeper.defaults and keeper.activations == 1:
-            keeper.defaults = [(value, _version(value)) for value, _ in keeper.defaults]
+            keeper.defaults = [(value, version(value)) for value, _ in keeper.defaults]
         if keeper.globals and keeper.namespace is None:
             keeper.namespace = frame.f_globals
             for name in keeper.globals:
-                keeper.versions.setdefault(name, _version(_find(frame.f_globals, name)))
+                keeper.versions.setdefault(name, version(find(frame.f_globals, name)))
         if not (keeper.is_property or keeper.holders):
             return
         code = frame.f_code
@@ -222,6 +257,8 @@ class Kept:
         found = frame.f_locals  # made anew at each look
         for holder in holders:
             value = found.get(holder)
+            if holder in code.co_freevars:
+                keeper.exact = True
             if holder in code.co_freevars and issubclass(type(value), _PLACEHOLDERS):
                 self._compare(keeper, holder, value, unit)
             else:
@@ -238,19 +275,27 @@ class Kept:
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
-        if _is_scalar(instance):
+        if is_scalar(instance):
             return
         number = _identity(instance)
         known = self._met.get(number)
         if known is None or known[0]() is not instance:
             try:
-                known = weakref.ref(instance), unit.name
+                known = weakref.ref(instance), unit.name, unit if keeper.loose else None
             except TypeError:
+                keeper.exact = True
+                self._tighten(keeper)
                 self._meet_by_number(keeper, instance, unit)
                 return
             self._met[number] = known
-        elif known[1] != unit.name and not (type(instance) is FunctionType and not instance.__dict__):
+        elif (known[1] != unit.name or known[2] not in (None, unit)) and not _is_bare(instance):
+            self._tighten(keeper)
+            keeper.exact = True
             self._stand_on(unit, keeper.unit)
+            if keeper.was_loose and known[2] is not None:
+                self._stand_on(unit, known[2])
+        elif keeper.loose:
+            self._met[number] = (known[0], known[1], unit)
         if keeper.is_property:
             keeper.computed.append(known[0])
 
@@ -266,13 +311,20 @@ class Kept:
         A container that is empty keeps nothing; of an object that cannot be looked into, its place must do.
         """
         number = _identity(instance)
-        self._present[number] = instance
+        self._present.append((len(self.open), unit.name, instance))
         known = self._numbers.get(number)
         if known is None or known[0] == unit.name:
             return
-        held = frozenset(_marks(_contents(instance)))
-        if held & known[1] or not (held or type(instance) in _PLAIN):
+        held = frozenset(marks(contents(instance)))
+        if known[1] is None or held & known[1] or not (held or type(instance) in PLAIN):
             self._stand_on(unit, keeper.unit)
+
+    def _let_go(self, depth: int) -> None:
+        """The scopes from this depth on are closed."""
+        while self._present and self._present[-1][0] >= depth:
+            _, name, instance = self._present.pop()
+            held = contents(instance)
+            self._numbers[_identity(instance)] = name, frozenset(marks(held)) if len(held) <= _MUCH else None
 
     def imported(self, unit: Unit, code: CodeType, changed: frozenset[str]) -> None:
         """The import of a module ended that changes what others hold under these names, or uses what others changed."""
@@ -308,9 +360,13 @@ class Kept:
     def _leave_behind(self, keeper: Keeper) -> None:
         """Find out whether the unit that ends left something that a later one can find by name."""
         keeper.activations = 0
+        keeper.units += 1
+        if keeper.units >= _SETTLED and not keeper.exact:
+            keeper.loose = keeper.was_loose = True
+            self._loose.add(keeper.number)
         if keeper.attributes:
             self._activate(keeper, set(keeper.attributes))
-        if any(before is not None and not _same(before, _version(value)) for value, before in keeper.defaults):
+        if any(before is not None and not same(before, version(value)) for value, before in keeper.defaults):
             self._activate(keeper, {keeper.name})
         if keeper.namespace is not None:
             self._compare_globals(keeper)
@@ -328,8 +384,8 @@ class Kept:
 
     def _compare_globals(self, keeper: Keeper) -> None:
         namespace = keeper.namespace or {}
-        now = {name: _version(_find(namespace, name)) for name in keeper.versions}
-        changed = {name for name, version in now.items() if not _same(version, keeper.versions[name])}
+        now = {name: version(find(namespace, name)) for name in keeper.versions}
+        changed = {name for name, found in now.items() if not same(found, keeper.versions[name])}
         self._activate(keeper, {name.rpartition(".")[2] for name in changed})
         keeper.versions = now
 
@@ -339,60 +395,6 @@ class Kept:
         keeper.named |= names
 
 
-def _is_scalar(value: object) -> bool:
-    kind = type(value)
-    if kind is tuple or kind is frozenset:
-        return _SCALARS.issuperset(map(type, value))  # type: ignore[call-overload]
-    return kind in _SCALARS
-
-
-def _find(namespace: Mapping[str, object], dotted: str) -> object:
-    """The value of a dotted name, found in modules, classes and instances without running code of their own."""
-    first, *rest = dotted.split(".")
-    value = namespace.get(first)
-    for name in rest:
-        value = attributes(value).get(name)
-    return value
-
-
-def _version(value: object) -> _Version:
-    """Differs once a value is replaced, or what it holds, or what that holds.
-
-    Never runs code of the value's own: it may be a proxy that answers for something else.
-    """
-    held = _contents(value)
-    containers = [container for container in held[:_LOOKED_INTO] if type(container) in _PLAIN]
-    inner = [element for container in containers for element in _contents(container)]
-    return value, len(held) + len(inner), hash((tuple(_marks(held)), tuple(_marks(inner))))
-
-
-def _marks(elements: list[object]) -> Iterable[object]:
-    """What tells each element from another: its value where many are alike, else its identity."""
-    kinds = set(map(_identity, map(type, elements)))
-    if kinds <= _SMALL_KINDS:
-        return elements
-    if kinds.isdisjoint(_SMALL_KINDS):
-        return map(_identity, elements)
-    return [element if _identity(type(element)) in _SMALL_KINDS else _identity(element) for element in elements]
-
-
-def _contents(value: object) -> list[object]:
-    kind = type(value)
-    if issubclass(kind, _FIXED):
-        return []
-    if value is os.environ:
-        raw = attributes(value).get("_data")
-        items = sorted(raw.items()) if isinstance(raw, dict) else []
-        return [text for name, text in items if os.fsdecode(name) not in VOLATILE_VARIABLES]
-    if issubclass(kind, dict):
-        return list(islice(dict.values(value), _LOOKED_AT))  # type: ignore[arg-type]
-    for container in (list, set, deque):
-        if issubclass(kind, container):
-            return list(islice(container.__iter__(value), _LOOKED_AT))  # type: ignore[arg-type]
-    if type(value) is ContextVar:
-        return [value.get(None)]
-    return list(islice(attributes(value).values(), _LOOKED_AT))
-
-
-def _same(one: _Version, other: _Version) -> bool:
-    return one[0] is other[0] and one[1:] == other[1:]
+def _is_bare(instance: object) -> bool:
+    """Whether this is a function without attributes, which keeps nothing."""
+    return type(instance) is FunctionType and not instance.__dict__

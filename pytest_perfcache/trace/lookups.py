@@ -124,16 +124,19 @@ class LookupObserver:
         top = full.partition(".")[0]
         if not statement or full not in sys.modules:
             self._recorder.add_import(top)
+        known = True
         for name in (*parents(full), full, *(f"{full}.{name}" for name in fromlist if isinstance(name, str))):
             module = sys.modules.get(name)
             if module is not None:
-                self._found(name, module, unit)
-        if self._leads_out(top):
+                known = self._found(name, module, unit) and known
+        if not known and self._leads_out(top):
             self._outside.add(top)
 
-    def _found(self, name: str, module: object, unit: Unit | None) -> None:
+    def _found(self, name: str, module: object, unit: Unit | None) -> bool:
+        """Note what answers; whether it is a file of the project that was seen being executed."""
         path = self._modules.path_of_module(module) if is_a(module, ModuleType) else None
-        if path is not None and path in self._modules.by_path:
+        known = path is not None and path in self._modules.by_path
+        if path is not None and known:
             self._recorder.add_module(path)
         elif name in self._made:
             self._recorder.stand_on(self._made[name])
@@ -144,6 +147,7 @@ class LookupObserver:
                 self._made[name] = unit
         elif path is not None:
             self._recorder.add_module(path)
+        return known
 
     def _leads_out(self, top: str) -> bool:
         """Whether nothing of the project is behind this name, now and later."""

@@ -25,6 +25,7 @@ from pytest_perfcache.trace.codes import SUSPENDS, Codes, argument_at, is_functi
 
 _getframe: Final = sys._getframe  # tests take it away from `sys`
 _RESUME: Final = opcode.opmap["RESUME"]
+_LOAD_FAST: Final = opcode.opmap["LOAD_FAST"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
 _STORE_SUBSCR: Final = opcode.opmap["STORE_SUBSCR"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
@@ -88,7 +89,7 @@ class MarkTracer:
     def watch(self, function: FunctionType) -> int | None:
         code = function.__code__
         number = self._number_of(code)
-        if number is not None and not any(constant is _enter for constant in code.co_consts):
+        if number is not None and not any(constant is _leave for constant in code.co_consts):
             watched = self._watched(code, code.co_consts, number)
             if watched is not None:
                 function.__code__ = watched
@@ -126,15 +127,25 @@ class MarkTracer:
         """Marked, and the scopes called at start and return; None where the code does not take the insertions."""
         first = len(constants)
         mark = _mark(first)
-        enter, leave = (_call(first + which, first + 5, first + 2) for which in (3, 4))
+        holder = self._holder(code, number)
+        enter = _call(first + 3, first + 5, first + 2, b"" if holder is None else bytes((_LOAD_FAST, holder)))
+        leave = _call(first + 4, first + 5, first + 2)
         raw = code.co_code
         returns = (at for at in range(0, len(raw), 2) if raw[at] == _RETURN_VALUE)
         insertions = dict.fromkeys(returns, leave) | dict.fromkeys(_resumptions(code), mark)
         insertions[_start(code)] = mark + enter
         try:
-            return _insert(code, insertions, (*constants, None, self._hits, number, _enter, _leave, _Link(self)))
+            told = _enter if holder is None else _enter_on
+            return _insert(code, insertions, (*constants, None, self._hits, number, told, _leave, _Link(self)))
         except ValueError:
             return None
+
+    def _holder(self, code: CodeType, number: int) -> int | None:
+        """The first argument, where it is all that may keep something and no variable of inner functions."""
+        state = self._codes.stateful.get(number)
+        holders = () if state is None else state.holders
+        alone = len(holders) == 1 and holders == code.co_varnames[:1]
+        return 0 if alone and holders[0] not in code.co_cellvars else None
 
 
 class _Link:
@@ -153,6 +164,13 @@ def _enter(link: _Link, number: int) -> None:
     """Called by watched code when it starts."""
     scopes = None if link.tracer is None else link.tracer.scopes
     if scopes is not None and not scopes.busy(number):
+        scopes.enter(number, _getframe(1))
+
+
+def _enter_on(link: _Link, number: int, holder: object) -> None:
+    """The same, with the object that the code works on: the frame is asked for only where that is not enough."""
+    scopes = None if link.tracer is None else link.tracer.scopes
+    if scopes is not None and not scopes.knows(number, holder) and not scopes.busy(number):
         scopes.enter(number, _getframe(1))
 
 
@@ -181,10 +199,14 @@ def _mark(first: int) -> bytes:
     return b"".join(map(_load, range(first, first + 3))) + _STORE
 
 
-def _call(function: int, link: int, number: int) -> bytes:
-    """Call the constant ``function`` with two constants and forget the result; with the inline caches of CALL."""
-    loads = _load(function) + _load(link) + _load(number)
-    return bytes((_PUSH_NULL, 0)) + loads + bytes((_PRECALL, 2, 0, 0, _CALL, 2, *[0] * 8, _POP_TOP, 0))
+def _call(function: int, link: int, number: int, more: bytes = b"") -> bytes:
+    """Call the constant ``function`` with two constants and forget the result; with the inline caches of CALL.
+
+    ``more``: an instruction that loads a third argument.
+    """
+    loads = _load(function) + _load(link) + _load(number) + more
+    count = 2 + len(more) // 2
+    return bytes((_PUSH_NULL, 0)) + loads + bytes((_PRECALL, count, 0, 0, _CALL, count, *[0] * 8, _POP_TOP, 0))
 
 
 def _insert(code: CodeType, insertions: Mapping[int, bytes], constants: tuple[object, ...]) -> CodeType:

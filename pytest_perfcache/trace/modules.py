@@ -85,8 +85,11 @@ class Modules:
         self._paths: dict[str, str | None] = {}
         self._reached: dict[frozenset[str], _Reached] = {}
         self._edges: dict[str, _Leads] = {}
-        self._lazy: dict[int, _Leads] = {}
+        self._lazy: dict[frozenset[int], _Leads] = {}
+        self._lazy_of: dict[int, _Leads] = {}
+        self._libraries: dict[int, frozenset[str]] = {}
         self._present: tuple[tuple[str, ...], tuple[int, ...]] = ((), ())
+        self._count = 0
         self._project: frozenset[str] | None = None
         self._same: dict[frozenset[str], frozenset[str]] = {}
 
@@ -130,9 +133,14 @@ class Modules:
     def forget_closures(self) -> None:
         self._reached.clear()
         self._edges.clear()
-        self._lazy.clear()
+        self._libraries.clear()
+        self._forget_lazy()
         self._present = ((), ())
         self._project = None
+
+    def _forget_lazy(self) -> None:
+        self._lazy.clear()
+        self._lazy_of.clear()
 
     def path_of(self, name: str) -> str | None:
         """The project path of a loaded module; None where it is not loaded or not the project's."""
@@ -184,11 +192,11 @@ class Modules:
         blocks = here.union(*(unit.ran_elsewhere for unit in found))
         roots.update(map(self._codes.paths.__getitem__, here))
         reflective = not blocks.isdisjoint(self._codes.reflective)
-        if reflective or not blocks.isdisjoint(self._codes.importing):
-            self._notice_imports()
-            roots |= self._imported_by(blocks)[0]
         if reflective:
+            self._notice_imports()
             roots |= self._loaded()
+        if not blocks.isdisjoint(self._codes.importing):
+            roots |= self._imported_by(blocks)[0]
         reached = self._reach(frozenset(roots))
         return Touched(
             reached.modules | elsewhere if elsewhere else reached.modules,
@@ -206,15 +214,19 @@ class Modules:
     def imported(self, touched: Touched) -> frozenset[str]:
         """Top-level names of everything that these modules and functions import, there or not."""
         found = self._imported_by(touched.ran)[1] | self._imported_by(touched.at_import)[1] | touched.imports
-        here = numbers_in(touched.modules & ~self._foreign)
-        return found.union(*(self._edges_of(self.by_number[number])[1] for number in here))
+        here = touched.modules & ~self._foreign
+        libraries = self._libraries.get(here)
+        if libraries is None:
+            modules = map(self.by_number.__getitem__, numbers_in(here))
+            libraries = self._libraries[here] = frozenset().union(*(self._edges_of(module)[1] for module in modules))
+        return found | libraries
 
     def _notice_imports(self) -> None:
         """Look at ``sys.modules`` again where it is not what it was: what imports lead to may have changed."""
         loaded = sys.modules.copy()
         present = tuple(loaded), tuple(map(object.__hash__, loaded.values()))
         if present != self._present:
-            self._lazy.clear()
+            self._forget_lazy()
             self._present = present
             self._project = None
 
@@ -286,17 +298,24 @@ class Modules:
 
     def _imported_by(self, blocks: Iterable[int]) -> _Leads:
         """Project paths and top-level names imported inside these functions."""
-        paths: set[str] = set()
-        libraries: set[str] = set()
-        for number in self._codes.importing.intersection(blocks):
-            found = self._lazy.get(number)
-            if found is None:
-                path = self._codes.paths[number]
-                name = self._module(path).name
-                found = self._lazy[number] = self._resolve(self._codes.imports[number], path, name)
-            paths |= found[0]
-            libraries |= found[1]
-        return frozenset(paths), frozenset(libraries)
+        if len(sys.modules) != self._count:
+            self._count = len(sys.modules)
+            self._forget_lazy()
+        numbers = frozenset(self._codes.importing.intersection(blocks))
+        found = self._lazy.get(numbers)
+        if found is None:
+            leads = [*map(self._imported_in, numbers)]
+            paths: frozenset[str] = frozenset().union(*(paths for paths, _ in leads))
+            found = self._lazy[numbers] = paths, frozenset().union(*(libraries for _, libraries in leads))
+        return found
+
+    def _imported_in(self, number: int) -> _Leads:
+        found = self._lazy_of.get(number)
+        if found is None:
+            path = self._codes.paths[number]
+            name = self._module(path).name
+            found = self._lazy_of[number] = self._resolve(self._codes.imports[number], path, name)
+        return found
 
     def _resolve(self, specs: Iterable[ImportSpec], path: str, name: str) -> _Leads:
         """Project paths, and all top-level names, that these import statements lead to."""

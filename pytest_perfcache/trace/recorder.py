@@ -33,7 +33,7 @@ class Recorder:
         self.modules = modules
         self.session = Unit("the session's own set-up")
         self._stack = [self.session]
-        self.kept = Kept(codes, self.gather, lambda: self._stack[-1] if get_ident() == self._thread else None)
+        self.kept = Kept(codes, self.gather, self._current_here, self._stack)
         calls.scopes = self.kept
         self.ambient = Ambient()
         self._thread = get_ident()
@@ -42,6 +42,9 @@ class Recorder:
     @property
     def current(self) -> Unit:
         return self._stack[-1]
+
+    def _current_here(self) -> Unit | None:
+        return self._stack[-1] if get_ident() == self._thread else None
 
     @property
     def at_home(self) -> bool:
@@ -94,8 +97,9 @@ class Recorder:
 
     def add_module(self, path: str) -> None:
         """A project module is imported."""
-        for unit in self.at_work():
-            unit.modules.add(path)
+        self._stack[-1].modules.add(path)
+        for keeper in self.kept.open:
+            keeper.unit.modules.add(path)
 
     def add_import(self, name: str) -> None:
         """A top-level name is imported by a computed name, or in vain."""

@@ -103,6 +103,8 @@ def _kept_globals(code: CodeType, instructions: list[Instruction], names: set[st
             yield code.co_names[instruction.argument]
         elif instruction.name == "LOAD_GLOBAL":
             name = code.co_names[instruction.argument >> 1]
+            if instruction.argument & 1 and instructions[at + 1].name != "COPY":
+                continue  # it is only called, which changes nothing that it holds
             chain = changed(code, instructions[at + 1 :], subscripts=subscripts)
             if name not in _BUILTINS and chain is not None and (name, *chain) not in HARNESS_OWNED:
                 yield ".".join((name, *chain))

@@ -182,6 +182,9 @@ class Heard:
     def leave(self, number: int) -> None:  # noqa: ARG002 - the protocol's
         self.told.append("leave")
 
+    def knows(self, number: int, holder: object) -> bool:  # noqa: ARG002 - the protocol's
+        return False
+
     def busy(self, number: int) -> bool:  # noqa: ARG002 - the protocol's
         return False
 

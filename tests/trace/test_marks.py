@@ -19,7 +19,7 @@ if getattr(sys, "monitoring", None) is not None:
     pytest.skip("3.12 and later have sys.monitoring instead of marks", allow_module_level=True)
 
 from pytest_perfcache.trace.codes import Codes, is_function, nested
-from pytest_perfcache.trace.marks import MarkTracer
+from pytest_perfcache.trace.marks import MarkTracer, _enter_on
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 FILES = sorted(file for file in STDLIB.rglob("*.py") if not {"test", "site-packages", "lib2to3"} & set(file.parts))[
@@ -60,6 +60,7 @@ class Listing:
 
 MARK = ["LOAD_CONST", "LOAD_CONST", "LOAD_CONST", "STORE_SUBSCR"]
 CALL = ["PUSH_NULL", "LOAD_CONST", "LOAD_CONST", "LOAD_CONST", "PRECALL", "CALL", "POP_TOP"]
+CALL_ON = [*CALL[:4], "LOAD_FAST", *CALL[4:]]
 
 
 def listing(code: CodeType, constants: int | None = None) -> Listing:
@@ -68,7 +69,7 @@ def listing(code: CodeType, constants: int | None = None) -> Listing:
     own: list[dis.Instruction] = []
     at = 0
     while at < len(instructions):
-        for put_in, first in ((MARK, 0), (CALL, 1)):
+        for put_in, first in ((MARK, 0), (CALL, 1), (CALL_ON, 1)):
             here = instructions[at : at + len(put_in)]
             new = constants is not None and len(here) > first and (here[first].arg or 0) >= constants
             if new and [i.opname for i in here] == put_in:
@@ -87,6 +88,7 @@ LISTINGS = [(listing(plain), listing(marked, len(plain.co_consts))) for plain, m
 def test_there_is_something_to_try() -> None:
     assert len(PAIRS) > 1000
     assert any(plain.co_exceptiontable for plain, _ in PAIRS)
+    assert any(constant is _enter_on for _, marked in PAIRS for constant in marked.co_consts)
     assert any(plain.co_freevars for plain, _ in PAIRS)
     assert any(plain.co_cellvars for plain, _ in PAIRS)
 

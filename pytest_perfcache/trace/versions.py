@@ -1,0 +1,93 @@
+"""How values are told apart from what they were before: without running code of theirs.
+
+A proxy such as flask's ``request`` would answer for something else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextvars import ContextVar
+from itertools import islice
+from types import BuiltinFunctionType
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
+from pytest_perfcache.trace.looking import attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
+_SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
+_SCALARS: Final = frozenset((int, float, complex, bool, str, bytes, type(None), object))
+_identity: Final = object.__hash__
+"""Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
+_SMALL_KINDS: Final = frozenset(map(_identity, _SMALL))
+"""Types by identity: a metaclass may give them a hash of its own."""
+PLAIN: Final = (dict, list, set)
+_LOOKED_INTO: Final = 100
+"""Containers in a container that are looked into."""
+_LOOKED_AT: Final = 1000
+"""Elements of a container that are compared one by one."""
+Version: TypeAlias = tuple[object, int, int]
+
+
+def find(namespace: Mapping[str, object], dotted: str) -> object:
+    """The value of a dotted name, found in modules, classes and instances without running code of their own."""
+    first, *rest = dotted.split(".")
+    value = namespace.get(first)
+    for name in rest:
+        value = attributes(value).get(name)
+    return value
+
+
+def version(value: object) -> Version:
+    """Differs once a value is replaced, or what it holds, or what that holds.
+
+    Never runs code of the value's own: it may be a proxy that answers for something else.
+    """
+    held = contents(value)
+    containers = [container for container in held[:_LOOKED_INTO] if type(container) in PLAIN]
+    inner = [element for container in containers for element in contents(container)]
+    return value, len(held) + len(inner), hash((tuple(marks(held)), tuple(marks(inner))))
+
+
+def marks(elements: list[object]) -> Iterable[object]:
+    """What tells each element from another: its value where many are alike, else its identity."""
+    kinds = set(map(_identity, map(type, elements)))
+    if kinds <= _SMALL_KINDS:
+        return elements
+    if kinds.isdisjoint(_SMALL_KINDS):
+        return map(_identity, elements)
+    return [element if _identity(type(element)) in _SMALL_KINDS else _identity(element) for element in elements]
+
+
+def contents(value: object) -> list[object]:
+    kind = type(value)
+    if issubclass(kind, _FIXED):
+        return []
+    if value is os.environ:
+        raw = attributes(value).get("_data")
+        items = sorted(raw.items()) if isinstance(raw, dict) else []
+        return [text for name, text in items if os.fsdecode(name) not in VOLATILE_VARIABLES]
+    if issubclass(kind, dict):
+        return list(islice(dict.values(value), _LOOKED_AT))  # type: ignore[arg-type]
+    for container in (list, set, deque):
+        if issubclass(kind, container):
+            return list(islice(container.__iter__(value), _LOOKED_AT))  # type: ignore[arg-type]
+    if type(value) is ContextVar:
+        return [value.get(None)]
+    return list(islice(attributes(value).values(), _LOOKED_AT))
+
+
+def same(one: Version, other: Version) -> bool:
+    return one[0] is other[0] and one[1:] == other[1:]
+
+
+def is_scalar(value: object) -> bool:
+    """Whether nothing can be kept in the value: a number, a text, or a tuple of such."""
+    kind = type(value)
+    if kind is tuple or kind is frozenset:
+        return _SCALARS.issuperset(map(type, value))  # type: ignore[call-overload]
+    return kind in _SCALARS
