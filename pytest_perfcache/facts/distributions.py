@@ -38,6 +38,7 @@ class Distributions:
         self._search_path = list(sys.path if search_path is None else search_path)
         self._fingerprints: dict[str, Fingerprint] = {}
         self._closures: dict[str, frozenset[str]] = {}
+        self._owners: dict[str, frozenset[str]] = {}
 
     @cached_property
     def _directories(self) -> Mapping[str, Path]:
@@ -54,14 +55,22 @@ class Distributions:
         return found
 
     @cached_property
-    def _owners(self) -> Mapping[str, list[str]]:
-        from importlib import metadata
-
-        return metadata.packages_distributions()
+    def _provided(self) -> Mapping[str, tuple[frozenset[str], bytes]]:
+        """Canonical name → top-level modules as an installer declared them, and its list of files."""
+        return {name: _provided_by(directory) for name, directory in self._directories.items()}
 
     def owners(self, module: str) -> frozenset[str]:
         """Canonical names of the distributions that provide a module's top-level package."""
-        return frozenset(map(canonical, self._owners.get(module.partition(".")[0], ())))
+        top = module.partition(".")[0]
+        found = self._owners.get(top)
+        if found is None:
+            starts = f"\n{top}/".encode(), f"\n{top}.".encode()
+            found = self._owners[top] = frozenset(
+                name
+                for name, (declared, files) in self._provided.items()
+                if top in declared or any(start in files for start in starts)
+            )
+        return found
 
     def closure(self, name: str) -> frozenset[str]:
         """The distribution with all that it requires and that is installed, extras included."""
@@ -100,6 +109,18 @@ class Distributions:
             match = _REQUIREMENT.match(requirement)
             if match:
                 yield canonical(match[0])
+
+
+def _provided_by(directory: Path) -> tuple[frozenset[str], bytes]:
+    declared = _read_or_empty(f"{directory}/top_level.txt").decode("utf-8", "replace").split()
+    return frozenset(declared), b"\n" + _read_or_empty(f"{directory}/RECORD")
+
+
+def _read_or_empty(path: str) -> bytes:
+    try:
+        return read_bytes(path)
+    except OSError:
+        return b""
 
 
 def _entry_points(directory: Path, group: str) -> Iterator[str]:

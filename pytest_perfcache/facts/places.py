@@ -42,11 +42,12 @@ class Places:
     in ``scratch`` is made by the run itself: never an input.
     """
 
-    __slots__ = ("base", "libraries", "scratch")
+    __slots__ = ("_installed", "base", "libraries", "scratch")
 
     def __init__(self, base: str, scratch: tuple[str, ...] = ()) -> None:
         self.base = base
         self.libraries = (*_library_prefixes(), *_sent_along(base))
+        self._installed = (*self.libraries, os.path.join(sys.prefix, "lib", ""))
         self.scratch = scratch
 
     @classmethod
@@ -82,6 +83,8 @@ class Places:
 
     def is_project(self, path: str) -> bool:
         """Whether code in this file is the project's own, to be traced function by function."""
+        if path.startswith(self.libraries) and not _leads_into(os.path.dirname(path), self.base):
+            return False
         name = self.relative(path)
         if os.path.isabs(name):
             return False
@@ -92,7 +95,7 @@ class Places:
 
     def is_library(self, path: str) -> bool:
         """Whether the file belongs to the interpreter or to an installed distribution."""
-        return path.startswith((*self.libraries, os.path.join(sys.prefix, "lib", "")))
+        return path.startswith(self._installed)
 
     def is_installed(self, file: str, search_path: Iterable[str]) -> bool:
         """Whether a file belongs to a library, or lies beside the metadata of distributions."""
@@ -115,6 +118,12 @@ class Places:
 @cache
 def _real_library(directory: str) -> str:
     return os.path.realpath(directory)
+
+
+@cache
+def _leads_into(directory: str, root: str) -> bool:
+    """Whether a directory of a library is a link into the project."""
+    return f"{os.path.realpath(directory)}{os.sep}".startswith(f"{root}{os.sep}")
 
 
 @cache

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import pytest
 
+from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.model import ModuleRecords
 from pytest_perfcache.run.collecting import SketchingPlugin
 from pytest_perfcache.run.recording import RecordingPlugin, Run
@@ -18,8 +19,11 @@ from pytest_perfcache.trace.tracing import Tracing
 class Gathered:
     """The runs and collections of this process."""
 
-    def __init__(self, tracing: Tracing, sketching: SketchingPlugin) -> None:
+    def __init__(
+        self, tracing: Tracing, sketching: SketchingPlugin, distributions: Callable[[], Distributions]
+    ) -> None:
         self._tracing = tracing
+        self._distributions = distributions
         self._sketching = sketching
         self._runs: list[Run] = []
         self.recording: RecordingPlugin | None = None
@@ -50,15 +54,18 @@ class Gathered:
 
     @cached_property
     def _harvest(self) -> Harvest:
-        from pytest_perfcache.facts.distributions import Distributions
-
-        return Harvest(self._tracing, Distributions())
+        return Harvest(self._tracing, self._distributions())
 
 
-def record(config: pytest.Config, tracing: Tracing, done: Callable[[Run], None] | None = None) -> Gathered:
+def record(
+    config: pytest.Config,
+    tracing: Tracing,
+    done: Callable[[Run], None] | None = None,
+    distributions: Callable[[], Distributions] = Distributions,
+) -> Gathered:
     """Begin to gather; what single tests left goes to ``done``, where there is one."""
     sketching = SketchingPlugin(config, tracing.places)
-    gathered = Gathered(tracing, sketching)
+    gathered = Gathered(tracing, sketching, distributions)
     gathered.recording = RecordingPlugin(tracing, config, done or gathered.add)
     config.pluginmanager.register(gathered.recording, "perfcache-recording")
     config.pluginmanager.register(sketching, "perfcache-sketching")

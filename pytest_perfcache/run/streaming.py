@@ -10,6 +10,7 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import pytest
@@ -60,6 +61,11 @@ class Sender:
         self._channel.send([*test, groups, own, self._news, self._new_groups])
         self._news, self._new_groups = [], []
 
+    @cached_property
+    def distributions(self) -> Distributions:
+        """What is installed for this worker, looked at when its first test has run."""
+        return Distributions()
+
     def finish(self) -> None:
         """Send what is not what it was when it was used."""
         if not self._told_run:
@@ -71,7 +77,7 @@ class Sender:
 
     def _trace(self, run: Run) -> tuple[list[int], bytes]:
         if self._harvest is None:
-            self._harvest = Harvest(self._tracing, Distributions(), inputs=self._seen)
+            self._harvest = Harvest(self._tracing, self.distributions, inputs=self._seen)
         shared, own = self._harvest.split(run.touched)
         return [self._group(facts) for facts in shared], self._numbers(own)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _LOCAL: Final = ("127.", "::1", "localhost", "0.0.0.0")
 _NUMERIC: Final = str.maketrans("", "", "0123456789.:abcdefABCDEF")
 _ACCESS: Final = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
+_CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _NAMELESS: Final = getattr(os, "O_TMPFILE", -1)
 """For a temporary file without a name; the path is its directory's."""
 _IMPORTLIB: Final = "<frozen importlib._bootstrap"
@@ -102,6 +103,8 @@ class AuditObserver:
         install(self._previous)
 
     def handle(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and not args[2] & _CHANGING and self._inputs.is_foreign(args[0]):
+            return  # most of what is opened, and not worth the question who asks
         handler = self._handlers[event]
         self.guarded(lambda: handler(*args))
 

@@ -44,6 +44,7 @@ class Inputs:
 
     def __init__(self, places: Places, environ: Mapping[str, str], recorder: Recorder) -> None:
         self._places = places
+        self._foreign = tuple(places.libraries)
         self._environ = dict(environ)
         self._recorder = recorder
         self._signatures: dict[str, Signature | None] = {}
@@ -53,6 +54,10 @@ class Inputs:
         self._setters: dict[str, Unit] = {}
         self._moved: set[str] = set()
         self._distributions: Distributions | None = None
+
+    def is_foreign(self, path: object) -> bool:
+        """Whether this path, as it is written, lies in a library: then it is no input, whoever asks."""
+        return type(path) is str and path.startswith(self._foreign) and ".." not in path
 
     def read_file(self, path: str) -> None:
         """A file was opened for reading, or looked for and not found."""

@@ -17,6 +17,7 @@ class StatObserver:
     def __init__(self, inputs: Inputs, guarded: Callable[[Callable[[], None]], None]) -> None:
         """``guarded`` calls what it is given unless this thread is observing already."""
         self._patches = Patches()
+        self._is_foreign = inputs.is_foreign
         for name in ("stat", "lstat", "access", "readlink"):
             self._patch(name, inputs.looked_at, guarded)
         self._patch("open", inputs.read_file, guarded, only_relative=True)
@@ -33,11 +34,13 @@ class StatObserver:
         only_relative: bool = False,
     ) -> None:
         """``only_relative``: note only paths relative to an open directory, which no audit event tells."""
-        original = getattr(os, name)
+        original, is_foreign = getattr(os, name), self._is_foreign
 
         def looked_at(path: Any, *args: Any, dir_fd: int | None = None, **kwargs: Any) -> Any:
             if dir_fd is not None:
                 kwargs["dir_fd"] = dir_fd
+            elif is_foreign(path):
+                return original(path, *args, **kwargs)
             if not isinstance(path, int) and (dir_fd is not None or not only_relative) and not harness_asks(2):
                 guarded(lambda: note(_full(os.fsdecode(path), dir_fd)))
             return original(path, *args, **kwargs)
