@@ -40,6 +40,7 @@ class ImportResolver:
         self._places = places
         self._search_path = list(sys.path if search_path is None else search_path)
         self._listings: dict[str, frozenset[str]] = {}
+        self._fingerprints: dict[str, Fingerprint] = {}
         self._entries: dict[tuple[str, ...], list[str]] = {}
 
     def project_entries(self, search_path: Iterable[str] | None = None) -> list[str]:
@@ -54,6 +55,12 @@ class ImportResolver:
 
     def fingerprint(self, name: str) -> Fingerprint:
         """What provides the module now: places in the project, the world outside, or nothing (``ABSENT``)."""
+        found = self._fingerprints.get(name)
+        if found is None:
+            found = self._fingerprints[name] = self._find(name)
+        return found
+
+    def _find(self, name: str) -> Fingerprint:
         module, _, entries = name.partition(_ENTRIES)
         found = self._providers(module.split("."), entries.split(_SEPARATOR) if entries else [])
         if found:

@@ -11,15 +11,17 @@ from __future__ import annotations
 import _posixsubprocess
 import os
 import sys
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from pytest_perfcache.facts.stats import read_bytes
+from pytest_perfcache.trace.filters import needs
 from pytest_perfcache.trace.handover import Handover
 from pytest_perfcache.trace.patches import Patches
 from pytest_perfcache.trace.programs import found, has_entry, is_helper, is_this_python, title, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_perfcache.trace.exchange import Exchange
     from pytest_perfcache.trace.programs import Word
@@ -33,7 +35,7 @@ SETUP: Final = "setup"
 """The file for children in their parent's directory."""
 _SUFFIX: Final = ".trace"
 _Environment: TypeAlias = "Mapping[Any, Any] | None"
-_ARGS, _CANDIDATES, _DIRECTORY, _ENVIRONMENT, _PREEXEC = 0, 1, 4, 5, -2
+_ARGS, _CANDIDATES, _DIRECTORY, _ENVIRONMENT, _INPUT, _PREEXEC = 0, 1, 4, 5, 6, -2
 """Places in the arguments of ``_posixsubprocess.fork_exec``."""
 
 
@@ -87,13 +89,31 @@ class Children:
         words = words_of(args[_ARGS])
         if is_helper(words) or self.harness_asks(3):
             return args
-        value = self._announce(found(args[_CANDIDATES], args[_DIRECTORY]), words, traceable=args[_PREEXEC] is None)
+        program = found(args[_CANDIDATES], args[_DIRECTORY])
+        if program is not None and args[_PREEXEC] is None and self._is_filter(program, words[1:], args):
+            return args
+        value = self._announce(program, words, traceable=args[_PREEXEC] is None)
         if value is None:
             return args
         given = args[_ENVIRONMENT]
         if given is None:
             given = [name + b"=" + content for name, content in os.environb.items()]
         return (*args[:_ENVIRONMENT], [*given, _NAME + b"=" + value], *args[_ENVIRONMENT + 1 :])
+
+    def _is_filter(self, program: str, arguments: list[str], args: tuple[Any, ...]) -> bool:
+        """Whether all inputs of the program are known; then they are noted."""
+        given = args[_ENVIRONMENT]
+        known = needs(program, arguments, os.environ if given is None else _variables(given))
+        if known is None or (known.reads_input and args[_INPUT] == -1):
+            return False
+        inputs = self.exchange.inputs
+        base = os.getcwd() if args[_DIRECTORY] is None else os.fsdecode(args[_DIRECTORY])
+        looked_for = takewhile(lambda path: path != program, words_of(args[_CANDIDATES]))
+        for path in (*looked_for, program, *known.files):
+            inputs.read_file(os.path.join(base, path))
+        for name in known.variables if given is None else ():
+            inputs.read_variable(name, os.environ.get(name))
+        return True
 
     def spawn(self, path: Word, args: Sequence[Word], given: _Environment) -> _Environment:
         """A program is about to be spawned: the environment to give it."""
@@ -186,6 +206,12 @@ class Children:
             for unit in started.units:
                 unit.spoil(f"{started.name}: {why}")
         self.exchange.adopt(handover, started.units)
+
+
+def _variables(environment: Iterable[bytes]) -> dict[str, str]:
+    """An environment as ``exec`` takes it."""
+    pairs = (os.fsdecode(line).partition("=") for line in environment)
+    return {name: value for name, _, value in pairs}
 
 
 def nested() -> bool:

@@ -33,7 +33,7 @@ class Exchange:
     def __init__(self, recorder: Recorder, modules: Modules, inputs: Inputs, places: Places) -> None:
         self._recorder = recorder
         self._modules = modules
-        self._inputs = inputs
+        self.inputs = inputs
         self._places = places
         self._whole = False
         self.begin()
@@ -56,14 +56,14 @@ class Exchange:
         unseen = list(self._look_at_unseen()) if self._whole else []
         recorder.kept.settle(units[-1], blocks_of(whole(units)))
         touched = self._modules.touched(units, ())
-        written, made = self._inputs.written()
+        written, made = self.inputs.written()
         imports = self._imports(unseen) | self._modules.imported(touched)
         return Handover(
             environment=sys.prefix,
             untracked=touched.untracked or self._late(touched),
             modules=tuple(self._loaded(touched)),
             blocks=tuple(recorder.codes.names[number] for number in sorted(touched.blocks)),
-            inputs={key: self._inputs.seen(key) for key in touched.inputs},
+            inputs={key: self.inputs.seen(key) for key in touched.inputs},
             imports=tuple(sorted(imports)),
             entries=tuple(ImportResolver(self._places).project_entries()),
             written=tuple(written),
@@ -73,10 +73,10 @@ class Exchange:
     def adopt(self, handover: Handover, units: Iterable[Unit]) -> None:
         """Let ``units`` depend on what a child touched."""
         units = tuple(units)
-        self._inputs.adopt_writes(handover.written, handover.made, units[0])
+        self.inputs.adopt_writes(handover.written, handover.made, units[0])
         blocks = [self._recorder.codes.enter(path, qualname) for path, qualname in handover.blocks]
         modules = mask_of(self._add(module, units) for module in handover.modules)
-        inputs = {key for key, seen in handover.inputs.items() if self._inputs.adopt(key, seen)}
+        inputs = {key for key, seen in handover.inputs.items() if self.inputs.adopt(key, seen)}
         inputs |= self._adopt_places(handover)
         for unit in units:
             unit.ran_elsewhere.update(blocks)
@@ -99,7 +99,7 @@ class Exchange:
         for name in handover.imports:
             full = import_name(name, handover.entries)
             key = f"{Kind.IMPORT}:{full}"
-            if self._inputs.adopt(key, Seen(resolver.fingerprint(full))):
+            if self.inputs.adopt(key, Seen(resolver.fingerprint(full))):
                 keys.add(key)
         return keys
 
@@ -117,8 +117,8 @@ class Exchange:
             path = self._places.relative(file)
             if self._places.is_library(file) or _is_installed_script(file) or path in self._modules.by_path:
                 continue
-            known = self._inputs.seen(f"{Kind.FILE}:{path}").looked
-            self._inputs.read_file(file)
+            known = self.inputs.seen(f"{Kind.FILE}:{path}").looked
+            self.inputs.read_file(file)
             signature = Signature.of(file)
             if not known and (signature is None or signature.racy(self._begun)):
                 self._recorder.spoil(f"{path} may have changed while it was loaded")

@@ -88,7 +88,7 @@ class Modules:
         self._lazy: dict[frozenset[int], _Leads] = {}
         self._lazy_of: dict[int, _Leads] = {}
         self._libraries: dict[int, frozenset[str]] = {}
-        self._present: tuple[tuple[str, ...], tuple[int, ...]] = ((), ())
+        self._present: tuple[int, ...] = ()
         self._count = 0
         self._project: frozenset[str] | None = None
         self._same: dict[frozenset[str], frozenset[str]] = {}
@@ -135,7 +135,7 @@ class Modules:
         self._edges.clear()
         self._libraries.clear()
         self._forget_lazy()
-        self._present = ((), ())
+        self._present = ()
         self._project = None
 
     def _forget_lazy(self) -> None:
@@ -223,8 +223,7 @@ class Modules:
 
     def _notice_imports(self) -> None:
         """Look at ``sys.modules`` again where it is not what it was: what imports lead to may have changed."""
-        loaded = sys.modules.copy()
-        present = tuple(loaded), tuple(map(object.__hash__, loaded.values()))
+        present = tuple(map(object.__hash__, sys.modules.copy().values()))
         if present != self._present:
             self._forget_lazy()
             self._present = present

@@ -1,0 +1,83 @@
+"""What is known of the programs of the system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_perfcache.trace.filters import Needs, needs, understood
+
+
+def known(command: str, **environ: str) -> Needs | None:
+    name, *arguments = command.split(" ")
+    return understood(name, arguments, environ)
+
+
+@pytest.mark.parametrize(
+    ("command", "files", "reads_input"),
+    [
+        ("cat", (), True),
+        ("cat a b", ("a", "b"), False),
+        ("cat a -", ("a",), True),
+        ("cat -n --squeeze-blank -- -a", ("-a",), False),
+        ("head -n 3 a", ("a",), False),
+        ("head -n3", (), True),
+        ("head -qc 3 a", ("a",), False),
+        ("tail -v a", ("a",), False),
+        ("wc -lw a", ("a",), False),
+        ("sed s/a/b/ a", ("a",), False),
+        ("sed -E s|a\\|b|c|g;s,x,y,2", (), True),
+        ("true a b", (), False),
+        ("printf %s --help", (), False),
+    ],
+)
+def test_files_and_input_are_told_from_the_command_line(
+    command: str, files: tuple[str, ...], reads_input: bool
+) -> None:
+    found = known(command)
+    assert found is not None
+    assert (found.files, found.reads_input) == (files, reads_input)
+    assert "LC_ALL" in found.variables
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "tail -f a",
+        "head --lines=3",
+        "head -n",
+        "cat --unheard-of",
+        "sed -i s/a/b/ a",
+        "sed s/a/b/w a",
+        "sed s/a/b/e",
+        "sed 1d",
+        "sed -e s/a/b/",
+        "sed -f script",
+        "sed",
+        "less -o log",
+        "less +!reboot",
+        "sort a",
+        "python3 a",
+    ],
+)
+def test_what_is_not_understood_in_full_is_not_known(command: str) -> None:
+    assert known(command) is None
+
+
+def test_a_pager_depends_on_its_keys_and_variables() -> None:
+    found = known("less -R a", HOME="/home/me", XDG_CONFIG_HOME="/home/me/xdg")
+    assert found is not None
+    assert {"a", "/home/me/.less", "/home/me/.lesskey", "/home/me/xdg/lesskey", "/etc/lesskey"} <= set(found.files)
+    assert {"LESS", "LESSOPEN", "HOME"} <= set(found.variables)
+
+
+@pytest.mark.parametrize("variable", ["LESS", "LESSOPEN", "LESSCLOSE", "MORE", "LESSKEYIN"])
+def test_a_pager_with_a_variable_that_tells_it_more_is_not_known(variable: str) -> None:
+    assert known("less", **{variable: "x"}) is None
+    assert known("less", **{variable: ""}) is not None
+
+
+def test_only_programs_of_the_system_count(tmp_path: Path) -> None:
+    (tmp_path / "cat").symlink_to("/usr/bin/cat")
+    assert needs(str(tmp_path / "cat"), [], {}) is None
