@@ -18,6 +18,10 @@ class Unneeded(NamedTuple):
     tests: int
     seconds: float
     """How long its tests took when they last ran."""
+    left_out: int
+    """Tests of which nothing is known, because what is selected now takes them away."""
+    as_selected: bool
+    """Whether it was known under the very selection of this run."""
 
 
 class Known(NamedTuple):

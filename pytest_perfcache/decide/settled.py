@@ -5,7 +5,10 @@ facts, of whole files rather than of blocks. While all of them hold, the verdict
 can only be what they were, so neither the records nor the module itself need to be looked at. The cost of asking
 grows with the number of distinct facts, and of modules, but not with tests times facts.
 
-Encoded (version 1): the magic, then with zlib: the length of the head (8 bytes, little endian), the head (JSON with
+What a selection (``-k``, ``-m``, ``--deselect``) took away is not known of; a state without these tests holds for the
+same selection only.
+
+Encoded (version 2): the magic, then with zlib: the length of the head (8 bytes, little endian), the head (JSON with
 the facts' keys and a row for each state), the facts' fingerprints (16 bytes each), and for each state a bit mask of
 its facts (as many bytes as the facts need, little endian) and the fingerprint of its list of tests.
 """
@@ -24,7 +27,7 @@ KEPT: Final = 4
 """States by module: enough to go to another branch and back."""
 
 DIFFERS: Final = -1
-_MAGIC: Final = b"settled1\n"
+_MAGIC: Final = b"settled2\n"
 _PRINT: Final = 16
 _SOURCES: Final = (f"{Kind.SKELETON}:", f"{Kind.BLOCK}:")
 
@@ -44,6 +47,14 @@ class State(NamedTuple):
     """What the module's import puts on ``sys.path``, from the root."""
     agreed: int
     """How many collections have found just these tests, while these facts held; :data:`DIFFERS` where one did not."""
+    selection: Fingerprint
+    """What was selected in the run that made it."""
+    left_out: int
+    """How many tests that selection took away, besides ``tests``."""
+
+    def stands_for(self, selection: Fingerprint) -> bool:
+        """Whether all tests that are selected so are known to be hits."""
+        return not self.left_out or self.selection == selection
 
     @property
     def predictable(self) -> bool:
@@ -62,6 +73,9 @@ class Findings(NamedTuple):
     entry: str | None
     parametrized: bool
     """Whether names of tests are computed: these must be found twice before they are believed."""
+    selection: Fingerprint
+    left_out: int
+    """Tests that the selection took away, which ``tests`` does not count."""
 
 
 def whole_files(facts: Iterable[Fact]) -> Iterator[Fact]:
@@ -96,12 +110,12 @@ class Settled:
                 bits[number >> 3] |= 1 << (number & 7)
         return int.from_bytes(bits, "little")
 
-    def standing(self, untrue: int, earliest: float) -> dict[str, State]:
+    def standing(self, untrue: int, earliest: float, selection: Fingerprint) -> dict[str, State]:
         """The modules of which a predictable state holds, with records no older than ``earliest``."""
         found: dict[str, State] = {}
         for path, states in self.states.items():
             for state in states:
-                if not state.facts & untrue:
+                if not state.facts & untrue and state.stands_for(selection):
                     if state.predictable and state.oldest >= earliest:
                         found[path] = state
                     break
@@ -114,11 +128,15 @@ class Settled:
         """
         mask = self._mask(found.facts)
         others = self.states.get(found.path, ())
-        same = next((state for state in others if not state.facts & untrue), None)
+        standing = (state for state in others if not state.facts & untrue)
+        same = next((state for state in standing if state.stands_for(found.selection)), None)
         agreed = 0 if found.parametrized else 1
         if same is not None:
             agreed = same.agreed + 1 if same.items == found.items and same.agreed != DIFFERS else DIFFERS
-        state = State(mask, found.tests, found.seconds, found.oldest, found.items, found.entry, agreed)
+        if same is not None and same.left_out < found.left_out:
+            state = same._replace(agreed=agreed)
+        else:
+            state = State(mask, *found[2:7], agreed, found.selection, found.left_out)
         self.states[found.path] = (state, *(other for other in others if other is not same))[:KEPT]
 
     def drop(self, path: str) -> None:
@@ -161,7 +179,7 @@ class Settled:
         tail: list[bytes] = [fact.fingerprint for fact in table.facts]
         for path, states in table.states.items():
             for state in states:
-                rows.append([path, state.tests, state.seconds, state.oldest, state.entry, state.agreed])
+                rows.append([path, *state[1:4], *state[5:7], state.selection.hex(), state.left_out])
                 tail += (state.facts.to_bytes(width, "little"), state.items)
         head = json.dumps([[fact.key for fact in table.facts], rows], separators=(",", ":")).encode()
         return _MAGIC + zlib.compress(b"".join((len(head).to_bytes(8, "little"), head, *tail)), 1)
@@ -193,7 +211,7 @@ def _read(data: bytes) -> Settled:
         raise ValueError("its length is not what its head says")
     facts = [Fact(str(key), data[at : at + _PRINT]) for key, at in zip(keys, range(end, start, _PRINT), strict=True)]
     states: dict[str, list[State]] = {}
-    for path, tests, seconds, oldest, entry, agreed in rows:
+    for path, tests, seconds, oldest, entry, agreed, selection, left_out in rows:
         middle = start + width
         state = State(
             int.from_bytes(data[start:middle], "little"),
@@ -203,6 +221,8 @@ def _read(data: bytes) -> Settled:
             data[middle : middle + _PRINT],
             None if entry is None else str(entry),
             int(agreed),
+            Fingerprint(bytes.fromhex(selection)),
+            int(left_out),
         )
         states.setdefault(str(path), []).append(state)
         start = middle + _PRINT

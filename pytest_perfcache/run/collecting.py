@@ -16,7 +16,9 @@ from pytest_perfcache.facts.places import Places
 from pytest_perfcache.run.config import named_node_ids
 from pytest_perfcache.run.faults import harmless
 
-_SELECTING: Final = ("keyword", "markexpr", "deselect", "failedfirst", "newfirst", "stepwise", "xmlpath")
+SELECTING: Final = ("keyword", "markexpr", "deselect")
+"""Options by which pytest itself takes tests away after collection."""
+_LOOKING: Final = ("failedfirst", "newfirst", "stepwise", "xmlpath")
 """Options under which somebody looks at the tests between collection and run, or at the reports of hits."""
 
 _WATCHING: Final = (
@@ -30,9 +32,16 @@ _WATCHING: Final = (
     "pytest_runtest_logfinish",
     "pytest_report_teststatus",
 )
-_DO_NOT_CARE: Final = ("_pytest.", "pytest_perfcache.", "xdist.", "_hypothesis_")
+_DO_NOT_CARE: Final = ("_pytest.", "pytest_perfcache.", "xdist.", "__channelexec__", "_hypothesis_")
 """Whose hooks do nothing with a test that passed before they saw it run: pytest's own, but for the options above, ours,
-xdist's, and hypothesis', which only puts a mark on its tests."""
+xdist's (in a worker under the name of its channel), and hypothesis', which only puts a mark on its tests."""
+
+
+class _Unseen:
+    """Stands for a test that nobody looked at, where the terminal counts; other plugins look at what it counted."""
+
+
+_UNSEEN: Final = _Unseen()
 
 
 class LightPlugin:
@@ -48,7 +57,8 @@ class LightPlugin:
         self.places = places
         self._ask = known
         self.known = NOTHING
-        self._in_detail = in_detail or any(getattr(config.option, name, None) for name in _SELECTING)
+        self._in_detail = in_detail or any(getattr(config.option, name, None) for name in _LOOKING)
+        self._selects = any(getattr(config.option, name, None) for name in SELECTING)
         self._hidden: dict[str, LightModule] = {}
         self._watched: bool | None = None
 
@@ -68,6 +78,7 @@ class LightPlugin:
         if path not in self.known.modules or path in self._hidden:
             return None
         shown = self._in_detail or self._config.get_verbosity() > 0 or self._is_watched()
+        shown = shown or (self._selects and not self.known.modules[path].as_selected)
         sketch = self.known.sketch(path) if shown else None
         if shown and sketch is None:
             return None
@@ -95,9 +106,12 @@ class LightPlugin:
                 sketch = self.known.sketch(path)
                 items += _shown(module, sketch) if sketch is not None else module.real_items().values()
             self._hidden = {}
-        tests = sum(self.known.modules[path].tests for path in self._hidden)
+        hidden = [self.known.modules[path] for path in self._hidden]
+        left_out = sum(module.left_out for module in hidden)
         if hasattr(reporter, "_numcollected"):  # private: what the line "collected 62 items" says
-            reporter._numcollected += tests
+            reporter._numcollected += sum(module.tests for module in hidden) + left_out
+        if reporter is not None and left_out:
+            reporter.stats.setdefault("deselected", []).extend([_UNSEEN] * left_out)
 
 
 def _shown(module: LightModule, sketch: Sketch) -> Iterator[pytest.Item]:
@@ -138,6 +152,7 @@ class SketchingPlugin:
         self._config = config
         self._places = places
         self._modules: dict[pytest.Module, list[pytest.Item]] = {}
+        self._left_out: set[pytest.Item] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> Any:
@@ -152,6 +167,15 @@ class SketchingPlugin:
             module = item.getparent(pytest.Module)
             if module is not None and module in self._modules:
                 self._modules[module].append(item)
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Pytest's own selection is the same when its options are; what others take away may be others next time."""
+        if not watchers(self._config):
+            self._left_out.update(items)
+
+    def left_out(self, items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+        """Those of the tests that were selected away."""
+        return (item for item in items if item in self._left_out)
 
     def modules(self) -> Iterator[tuple[str, pytest.Module, list[pytest.Item]]]:
         """Path, module and tests of those that were collected once and as a whole."""

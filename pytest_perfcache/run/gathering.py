@@ -50,6 +50,7 @@ class Gathered:
                     sketch=sketch.to_bytes(),
                     entry=entry_of(module, self._tracing.places.relative),
                     parametrized=sketch.parametrized,
+                    left_out=tuple(item.nodeid for item in self._sketching.left_out(items)),
                 )
 
     @cached_property

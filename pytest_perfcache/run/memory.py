@@ -13,7 +13,7 @@ from pytest_perfcache.facts.world import World
 from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Verdict
 from pytest_perfcache.run.planning import Planner, source_key, unpack_source
 from pytest_perfcache.run.saving import merge, save_sources
-from pytest_perfcache.run.settling import Collection, settle
+from pytest_perfcache.run.settling import Chosen, Collection, settle
 from pytest_perfcache.settings import Settings
 from pytest_perfcache.store.protocol import Store
 
@@ -61,9 +61,9 @@ class Memory:
         fresh: Iterable[ModuleRecords],
         collections: Iterable[Collection],
         verdicts: Mapping[str, Verdict],
-        chosen: Fingerprint,
+        chosen: Chosen,
     ) -> None:
-        """Merge what this run learnt. Call once, at the end. ``chosen``: what decided which functions are tests."""
+        """Merge what this run learnt. Call once, at the end."""
         fresh, collections = list(fresh), list(collections)
         self.fresh.extend(fresh)
         if fresh:

@@ -24,7 +24,7 @@ from pytest_perfcache.run.locking import WaitsPlugin, keep_apart
 from pytest_perfcache.run.memory import Memory, open_store
 from pytest_perfcache.run.outlook import look_ahead, open_memory
 from pytest_perfcache.run.results import ResultsPlugin
-from pytest_perfcache.run.settling import collecting, known_modules
+from pytest_perfcache.run.settling import chosen_by, known_modules
 from pytest_perfcache.run.telling import TellingPlugin
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _configure_distribution(config: pytest.Config) -> None:
     config.pluginmanager.register(WaitsPlugin(telling), "perfcache-waits")
 
     def save() -> None:
-        memory.save(controller.learnt(), controller.collections, results.verdicts, collecting(config))
+        memory.save(controller.learnt(), controller.collections, results.verdicts, chosen_by(config))
         save_orders(memory.store, account.orders)
         learn_costs(memory.store, controller.costs)
         learn_setups(memory.store, controller.setups)
@@ -148,7 +148,7 @@ def _configure_serial(config: pytest.Config) -> None:
         harvest = record(config, tracing)
 
         def save() -> None:
-            memory.save(harvest.runs(), harvest.collections(), results.verdicts, collecting(config))
+            memory.save(harvest.runs(), harvest.collections(), results.verdicts, chosen_by(config))
             learn_costs(memory.store, [meter.measured()])
             learn_setups(memory.store, [meter.setups])
 

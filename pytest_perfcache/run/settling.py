@@ -15,6 +15,7 @@ from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
 from pytest_perfcache.facts.world import World
 from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Record, Verdict
 from pytest_perfcache.run.circumstances import Circumstances
+from pytest_perfcache.run.collecting import SELECTING
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.store.protocol import Store
@@ -36,22 +37,34 @@ class Collection(NamedTuple):
     sketch: bytes
     entry: str | None
     parametrized: bool
+    left_out: tuple[str, ...]
+    """Node ids that the selection took away."""
 
     def pack(self) -> list[Any]:
         """As execnet can carry it."""
         record = Record(self.facts, passed=True, recorded_at=0.0)
         facts = encode(ModuleRecords(self.path, {"": History(records=(record,))}))
-        return [facts, list(self.nodeids), self.sketch, self.entry, self.parametrized]
+        return [facts, list(self.nodeids), self.sketch, self.entry, self.parametrized, list(self.left_out)]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Collection:
         """Raises :class:`CodecError` for anything that :meth:`pack` did not make."""
         try:
-            facts, nodeids, sketch, entry, parametrized = packed
+            facts, nodeids, sketch, entry, parametrized, left_out = packed
             module = decode(facts)
-            return cls(module.path, module.tests[""].records[0].facts, tuple(nodeids), sketch, entry, parametrized)
+            found = module.tests[""].records[0].facts
+            return cls(module.path, found, tuple(nodeids), sketch, entry, parametrized, tuple(left_out))
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CodecError(f"damaged collection: {error}") from error
+
+
+class Chosen(NamedTuple):
+    """What decides which tests there are and which of them run, and says nothing about any of them."""
+
+    tests: Fingerprint
+    """Settings that tell tests from other functions."""
+    selection: Fingerprint
+    """Options that take tests away."""
 
 
 def known_modules(store: Store, world: World, config: pytest.Config, circumstances: Circumstances) -> Known:
@@ -59,11 +72,17 @@ def known_modules(store: Store, world: World, config: pytest.Config, circumstanc
     if circumstances.off or circumstances.last_failed or circumstances.verify or _wants_all(config):
         return NOTHING
     table = read_table(store)
-    untrue = _untrue(table, world, collecting(config))
-    states = table.standing(untrue, circumstances.now - FRESH_SHARE * circumstances.ttl)
+    chosen = chosen_by(config)
+    untrue = _untrue(table, world, chosen)
+    states = table.standing(untrue, circumstances.now - FRESH_SHARE * circumstances.ttl, chosen.selection)
     for name in circumstances.named:
         states.pop(name.partition("::")[0], None)
-    modules = {path: Unneeded(state.entry, state.tests, state.seconds) for path, state in states.items()}
+    modules = {
+        path: Unneeded(
+            state.entry, state.tests, state.seconds, state.left_out, as_selected=state.selection == chosen.selection
+        )
+        for path, state in states.items()
+    }
     return Known(modules, lambda path: store.get(_key(states[path].items)))
 
 
@@ -76,9 +95,9 @@ def read_table(store: Store) -> Settled:
         return Settled()
 
 
-def _untrue(table: Settled, world: World, chosen: Fingerprint) -> int:
-    """The facts of the table that do not hold now. ``chosen``: see :func:`collecting`."""
-    return table.untrue(lambda key: chosen if key == _COLLECTING else world.fingerprint(key))
+def _untrue(table: Settled, world: World, chosen: Chosen) -> int:
+    """The facts of the table that do not hold now."""
+    return table.untrue(lambda key: chosen.tests if key == _COLLECTING else world.fingerprint(key))
 
 
 def settle(
@@ -90,7 +109,7 @@ def settle(
     learnt: Mapping[str, Mapping[str, History]],
     ran: Iterable[ModuleRecords],
     verdicts: Mapping[str, Verdict],
-    chosen: Fingerprint,
+    chosen: Chosen,
 ) -> None:
     """Enter the modules of which all tests passed or were hits; forget those that hold a test which may not be one.
 
@@ -121,16 +140,15 @@ class _Settler(NamedTuple):
     learnt: Mapping[str, Mapping[str, History]]
     fresh: Mapping[str, History]
     verdicts: Mapping[str, Verdict]
-    chosen: Fingerprint
-    """See :func:`collecting`."""
+    chosen: Chosen
 
     def find(self, collection: Collection) -> Findings | None:
         """What is known of the module now; None where not every test of it is sure to be a hit."""
-        path = collection.path
+        path, left_out = collection.path, set(collection.left_out)
         recorded: set[Fact] = set(collection.facts)
         standing: set[Fact] = set()
         seconds, oldest = 0.0, float("inf")
-        for nodeid in collection.nodeids:
+        for nodeid in (nodeid for nodeid in collection.nodeids if nodeid not in left_out):
             fresh = self.fresh.get(nodeid)
             record = self._standing(path, nodeid) if fresh is None else self._recorded(path, nodeid, fresh)
             if record is None:
@@ -142,8 +160,18 @@ class _Settler(NamedTuple):
         if facts is None:
             return None
         items = fingerprint(collection.sketch)
-        count = len(collection.nodeids)
-        return Findings(path, facts, count, seconds, oldest, items, collection.entry, collection.parametrized)
+        return Findings(
+            path,
+            facts,
+            len(collection.nodeids) - len(left_out),
+            seconds,
+            oldest,
+            items,
+            collection.entry,
+            collection.parametrized,
+            self.chosen.selection,
+            len(left_out),
+        )
 
     def _recorded(self, path: str, nodeid: str, history: History) -> Record | None:
         known = self.learnt.get(path, {}).get(nodeid)
@@ -166,7 +194,7 @@ class _Settler(NamedTuple):
     def _of_the_run(self) -> Iterator[Fact]:
         for key, value in self.world.run.items():
             yield Fact(key, value)
-        yield Fact(_COLLECTING, self.chosen)
+        yield Fact(_COLLECTING, self.chosen.tests)
 
 
 def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:
@@ -188,9 +216,12 @@ def _wants_all(config: pytest.Config) -> bool:
     return settings_of(config).shard is not None or any(getattr(config.option, name, False) for name in names)
 
 
-def collecting(config: pytest.Config) -> Fingerprint:
-    """What decides which functions are tests, and nothing about any of them."""
-    return fingerprint_text(f"{[*_ini(config)]} {config.getoption('keepduplicates')}")
+def chosen_by(config: pytest.Config) -> Chosen:
+    """What this run asks for."""
+    selection = [getattr(config.option, name, None) or None for name in SELECTING]
+    return Chosen(
+        fingerprint_text(f"{[*_ini(config)]} {config.getoption('keepduplicates')}"), fingerprint_text(f"{selection}")
+    )
 
 
 def _ini(config: pytest.Config) -> Iterator[tuple[str, object]]:

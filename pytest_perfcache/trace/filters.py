@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 LOCALE: Final = ("LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_NUMERIC", "POSIXLY_CORRECT")
 _PAGER: Final = (
-    *("LESS", "LESSCHARDEF", "LESSCHARSET", "LESSCLOSE", "LESSKEY", "LESSKEYIN", "LESSKEY_CONTENT", "LESSOPEN"),
+    *("LESSCHARDEF", "LESSCHARSET", "LESSCLOSE", "LESSKEY", "LESSKEYIN", "LESSKEY_CONTENT", "LESSOPEN"),
     *("LESSUTFCHARDEF", "MORE"),
 )
 """Options, files and programs besides those of the command line: where one is set, the pager is not known."""
+_HARMLESS: Final = re.compile(r"[-\sEFRSXefnr]*")
+"""What ``$LESS`` may say: options without a value."""
 _SYSTEM: Final = ("/bin/", "/usr/bin/")
 _BINARY: Final = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """How executables of Linux and of macOS begin: a script of the same name may do anything."""
@@ -94,11 +96,12 @@ def _filter(arguments: Sequence[str], options: _Options) -> Needs | None:
 def _pager(arguments: Sequence[str], options: _Options, environ: Mapping[str, str]) -> Needs | None:
     """Where its output is no terminal, which nobody tests with, a pager copies."""
     found = _filter(arguments, options)
-    if found is None or any(word.startswith("+") for word in arguments) or any(environ.get(name) for name in _PAGER):
+    told = any(environ.get(name) for name in _PAGER) or not _HARMLESS.fullmatch(environ.get("LESS", ""))
+    if found is None or told or any(word.startswith("+") for word in arguments):
         return None
     home = environ.get("HOME", "")
     keys = (*_KEYS, *(os.path.join(home, name) for name in _OWN_KEYS if home))
-    variables = (*LOCALE, *_PAGER, "HOME", "TERM", "XDG_CONFIG_HOME")
+    variables = (*LOCALE, *_PAGER, "HOME", "LESS", "TERM", "XDG_CONFIG_HOME")
     if environ.get("XDG_CONFIG_HOME"):
         keys = (*keys, os.path.join(environ["XDG_CONFIG_HOME"], "lesskey"))
     return Needs((*found.files, *keys), variables, reads_input=found.reads_input)

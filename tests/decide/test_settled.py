@@ -15,9 +15,16 @@ WORLDS = st.fixed_dictionaries({f"file:{name}": st.sampled_from((A, B)) for name
 
 
 def found(
-    path: str, facts: dict[str, bytes], *, items: bytes = A, oldest: float = 10.0, parametrized: bool = False
+    path: str,
+    facts: dict[str, bytes],
+    *,
+    items: bytes = A,
+    oldest: float = 10.0,
+    parametrized: bool = False,
+    selection: bytes = A,
+    left_out: int = 0,
 ) -> Findings:
-    return Findings(path, facts, 3, 1.5, oldest, items, "tests", parametrized)
+    return Findings(path, facts, 3, 1.5, oldest, items, "tests", parametrized, selection, left_out)
 
 
 def add(table: Settled, findings: Findings) -> None:
@@ -25,8 +32,8 @@ def add(table: Settled, findings: Findings) -> None:
     table.add(findings, table.untrue(lambda key: findings.facts.get(key, b"")))
 
 
-def stands(table: Settled, world: dict[str, bytes], earliest: float = 0.0) -> set[str]:
-    return set(table.standing(table.untrue(lambda key: world.get(key, b"")), earliest))
+def stands(table: Settled, world: dict[str, bytes], earliest: float = 0.0, selection: bytes = A) -> set[str]:
+    return set(table.standing(table.untrue(lambda key: world.get(key, b"")), earliest, selection))
 
 
 def test_a_module_stands_while_all_of_its_facts_hold() -> None:
@@ -43,6 +50,31 @@ def test_an_earlier_state_stands_again_when_the_world_goes_back() -> None:
     add(table, found("test_a.py", {"file:u": A}))
     add(table, found("test_a.py", {"file:u": B}))
     assert stands(table, {"file:u": A}) == stands(table, {"file:u": B}) == {"test_a.py"}
+
+
+def test_what_a_selection_took_away_is_not_known_under_another() -> None:
+    table = Settled()
+    add(table, found("test_a.py", {"file:u": A}, selection=B, left_out=2))
+    assert stands(table, {"file:u": A}, selection=B) == {"test_a.py"}
+    assert stands(table, {"file:u": A}) == set()
+
+
+def test_what_was_known_as_a_whole_is_known_under_each_selection() -> None:
+    table = Settled()
+    add(table, found("test_a.py", {"file:u": A}))
+    assert stands(table, {"file:u": A}, selection=B) == {"test_a.py"}
+    add(table, found("test_a.py", {"file:u": A}, selection=B, left_out=2))
+    assert stands(table, {"file:u": A}) == {"test_a.py"}
+
+
+def test_two_selections_of_one_module_are_known_side_by_side() -> None:
+    table = Settled()
+    add(table, found("test_a.py", {"file:u": A}, selection=A, left_out=2))
+    add(table, found("test_a.py", {"file:u": A}, selection=B, left_out=1))
+    again = Settled.from_bytes(table.to_bytes())
+    for selection in (A, B):
+        assert stands(table, {"file:u": A}, selection=selection) == {"test_a.py"}
+        assert stands(again, {"file:u": A}, selection=selection) == {"test_a.py"}
 
 
 def test_only_so_many_states_are_kept() -> None:

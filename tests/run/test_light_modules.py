@@ -301,3 +301,52 @@ def test_another_choice_of_what_is_a_test_collects_everything(settled: Project) 
         "[pytest]\npythonpath = .\npython_functions = test_ check_\nmarkers =\n  slow\n  owner(name)\n",
     )
     assert settled.run().imported == ["test_cart", "test_other"]
+
+
+SPLIT = f"{NOTE_IMPORT}import pytest\n@pytest.mark.slow\ndef test_slow(): pass\ndef test_quick(): pass\n"
+
+
+def test_tests_that_are_always_left_out_make_no_module_be_imported(project: Project) -> None:
+    project.write("tests/test_cart.py", SPLIT)
+    first = project.run("-m", "not slow")
+    assert len(first.imported) == 2
+    second = project.run("-m", "not slow")
+    assert second.imported == []
+    assert "2 cached, 1 deselected" in second.output or "1 deselected, 2 cached" in second.output
+    assert "collected 3 items / 1 deselected / 2 selected" in second.output
+    shown = project.run("-m", "not slow", "-v")
+    assert shown.imported == []
+    assert "test_quick" in shown.output
+    assert "test_slow" not in shown.output
+
+
+@pytest.mark.parametrize("args", [(), ("-m", "slow"), ("-k", "slow")])
+def test_what_was_left_out_runs_once_it_is_selected(project: Project, args: tuple[str, ...]) -> None:
+    project.write("tests/test_cart.py", SPLIT)
+    project.run("-m", "not slow")
+    after = project.run("-v", *args)
+    assert "test_slow PASSED" in after.output
+    assert after.imported == ["test_cart"]
+
+
+def test_what_a_plugin_left_out_is_asked_of_it_again(project: Project) -> None:
+    project.write("tests/test_cart.py", SPLIT)
+    project.write(
+        "tests/conftest.py",
+        "import os\ndef pytest_collection_modifyitems(config, items):\n"
+        "    gone = [item for item in items if 'slow' in item.name and not os.path.exists('later')]\n"
+        "    config.hook.pytest_deselected(items=gone)\n"
+        "    items[:] = [item for item in items if item not in gone]\n",
+    )
+    project.run()
+    project.write("later", "")
+    assert "test_slow PASSED" in project.run("-v").output
+
+
+def test_workers_leave_modules_alone_of_which_a_part_is_always_left_out(project: Project) -> None:
+    project.write("tests/test_cart.py", SPLIT)
+    project.run("-m", "not slow", "-n", "2")
+    project.write("tests/test_new.py", f"{NOTE_IMPORT}def test_a(): pass\ndef test_b(): pass\n")
+    second = project.run("-m", "not slow", "-n", "2")
+    assert set(second.imported) == {"test_new"}
+    assert "2 passed, 2 cached" in second.output

@@ -72,10 +72,15 @@ def test_a_pager_depends_on_its_keys_and_variables() -> None:
     assert {"LESS", "LESSOPEN", "HOME"} <= set(found.variables)
 
 
-@pytest.mark.parametrize("variable", ["LESS", "LESSOPEN", "LESSCLOSE", "MORE", "LESSKEYIN"])
+@pytest.mark.parametrize("variable", ["LESSOPEN", "LESSCLOSE", "MORE", "LESSKEYIN"])
 def test_a_pager_with_a_variable_that_tells_it_more_is_not_known(variable: str) -> None:
     assert known("less", **{variable: "x"}) is None
     assert known("less", **{variable: ""}) is not None
+
+
+@pytest.mark.parametrize(("options", "harmless"), [("-R -F", True), ("FRX", True), ("-o log", False), ("-R+q", False)])
+def test_options_in_a_variable_have_to_be_understood_too(options: str, harmless: bool) -> None:
+    assert (known("less", LESS=options) is not None) is harmless
 
 
 def test_only_programs_of_the_system_count(tmp_path: Path) -> None:
