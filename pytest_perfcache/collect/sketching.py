@@ -26,6 +26,7 @@ class _Sketcher:
         self._module = module
         self._marks: list[MarkSketch] = []
         self._table: dict[str, int] = {}
+        self._known: dict[int, int] = {}
         self._classes: list[ClassSketch] = []
         self._numbers: dict[pytest.Collector, int] = {module: -1}
 
@@ -74,11 +75,15 @@ class _Sketcher:
         return self._numbers[node]
 
     def _own_marks(self, node: pytest.Item | pytest.Collector) -> tuple[int, ...]:
-        sketches = (
-            MarkSketch(mark.name, None if mark.name in _LAZY else pack(mark.args, dict(mark.kwargs)))
-            for mark in node.own_markers
-        )
-        return tuple(number_of(mark, self._table, self._marks) for mark in sketches)
+        return tuple(map(self._number_of_mark, node.own_markers))
+
+    def _number_of_mark(self, mark: pytest.Mark) -> int:
+        identity = object.__hash__(mark)  # the tests of a parametrized function share their marks
+        found = self._known.get(identity)
+        if found is None:
+            arguments = None if mark.name in _LAZY else pack(mark.args, dict(mark.kwargs))
+            found = self._known[identity] = number_of(MarkSketch(mark.name, arguments), self._table, self._marks)
+        return found
 
 
 def entry_of(module: pytest.Module, relative: Callable[[str], str]) -> str | None:

@@ -83,6 +83,7 @@ class AuditObserver:
             "os.mkdir": self._mkdir,
             "os.rename": self._rename,
             "os.link": self._rename,
+            "os.remove": lambda *_: inputs.removed(),
             "os.symlink": self._rename,
             "sqlite3.connect": self._database,
             "socket.bind": self._bind,
@@ -149,7 +150,7 @@ class AuditObserver:
     def _rename(self, _source: object, target: object, *_: object) -> None:
         name = _path(target)
         if name is not None:
-            self._inputs.wrote(name)
+            self._inputs.linked(name)
 
     def _database(self, path: object) -> None:
         name = _path(path)
@@ -205,6 +206,10 @@ class AuditObserver:
 
     def _breakpoint(self, *_: object) -> None:
         self._recorder.spoil("enters a debugger")
+
+    def busy(self) -> bool:
+        """Whether this thread is looking at something for us."""
+        return self._busy == get_ident()
 
     def guarded(self, look: Callable[[], None]) -> None:
         """Look at something, unless this happens because of looking; a failure only spoils the unit."""

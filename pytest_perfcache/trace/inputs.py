@@ -53,6 +53,8 @@ class Inputs:
         self._made: set[str] = set()
         self._setters: dict[str, Unit] = {}
         self._moved: set[str] = set()
+        self._names: dict[str, str] = {}
+        """Absolute paths → paths from the root, until a link is made."""
         self._distributions: Distributions | None = None
 
     def is_foreign(self, path: object) -> bool:
@@ -98,6 +100,15 @@ class Inputs:
     def wrote(self, path: str) -> None:
         """A file was opened for writing, created or moved to: what it holds from now on is no input."""
         self._written.setdefault(os.path.abspath(path), self._recorder.current)
+
+    def linked(self, path: str) -> None:
+        """A path was moved there, or a link was created."""
+        self.wrote(path)
+        self.removed()
+
+    def removed(self) -> None:
+        """Something was taken away: names behind it may mean something else from now on, as with a new link."""
+        self._names.clear()
 
     def made_directory(self, path: str) -> None:
         """A directory was created: nothing in it is an input."""
@@ -163,6 +174,7 @@ class Inputs:
 
     def adopt_writes(self, written: Iterable[str], made: Iterable[str], unit: Unit) -> None:
         """A child of ``unit`` wrote these files and made these directories."""
+        self._names.clear()
         for path in written:
             self._written.setdefault(path, unit)
         self._made.update(made)
@@ -256,7 +268,9 @@ class Inputs:
         return bool(self._made) and self.is_made(full)
 
     def _depend(self, kind: Kind, full: str, look: Callable[[str, str], Fingerprint | None]) -> None:
-        name = self._places.relative(full)
+        name = self._names.get(full)
+        if name is None:
+            name = self._names[full] = self._places.relative(full)
         key = f"{kind}:{name}"
         if key not in self._fingerprints and key not in self._signatures:
             found = look(key, name)

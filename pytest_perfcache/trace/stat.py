@@ -14,8 +14,9 @@ from pytest_perfcache.trace.patches import Patches
 class StatObserver:
     """Patches four functions of ``os``; the import machinery has its own. Undone by :meth:`close`."""
 
-    def __init__(self, inputs: Inputs, guarded: Callable[[Callable[[], None]], None]) -> None:
-        """``guarded`` calls what it is given unless this thread is observing already."""
+    def __init__(self, inputs: Inputs, guarded: Callable[[Callable[[], None]], None], busy: Callable[[], bool]) -> None:
+        """``guarded`` calls what it is given unless this thread is observing already, which ``busy`` tells."""
+        self._busy = busy
         self._patches = Patches()
         self._is_foreign = inputs.is_foreign
         for name in ("stat", "lstat", "access", "readlink"):
@@ -34,12 +35,12 @@ class StatObserver:
         only_relative: bool = False,
     ) -> None:
         """``only_relative``: note only paths relative to an open directory, which no audit event tells."""
-        original, is_foreign = getattr(os, name), self._is_foreign
+        original, is_foreign, busy = getattr(os, name), self._is_foreign, self._busy
 
         def looked_at(path: Any, *args: Any, dir_fd: int | None = None, **kwargs: Any) -> Any:
             if dir_fd is not None:
                 kwargs["dir_fd"] = dir_fd
-            elif is_foreign(path):
+            elif is_foreign(path) or busy():
                 return original(path, *args, **kwargs)
             if not isinstance(path, int) and (dir_fd is not None or not only_relative) and not harness_asks(2):
                 guarded(lambda: note(_full(os.fsdecode(path), dir_fd)))

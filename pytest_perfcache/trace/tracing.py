@@ -60,7 +60,7 @@ class Tracing(NamedTuple):
         observers.callback(imports.close)
         audit = AuditObserver(inputs, places, recorder, imports.importing)
         observers.callback(audit.close)
-        observers.callback(StatObserver(inputs, audit.guarded).close)
+        observers.callback(StatObserver(inputs, audit.guarded, audit.busy).close)
         observers.callback(EnvironObserver(inputs).close)
         metadata = MetadataObserver(inputs)
         observers.callback(metadata.close)
