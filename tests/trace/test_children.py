@@ -116,7 +116,7 @@ BESIDE = {
 """,
 }
 SPOILED = {
-    "foreign": ("subprocess.run(['true'], check=True)", "starts a program: true"),
+    "foreign": ("subprocess.run(['expr', '1'], check=True)", "starts a program: expr 1"),
     "shell": ("subprocess.run('true', shell=True, check=True)", "starts a program: sh"),
     "system": ("os.system('true')", "starts a program: true"),
     "without_site": ("run('-S', '-c', '1')", "starts a program: python -S -c 1"),
