@@ -25,6 +25,14 @@ _WRAPPERS: Final = frozenset(
     """.split()
 )
 """Decorators that do not look at the signature of what they decorate."""
+_INSCRIPTIONS: Final = frozenset(
+    """
+    __author__ __build__ __contact__ __copyright__ __credits__ __date__ __description__ __docformat__ __email__ __homepage__
+    __license__ __maintainer__ __maintainer_email__ __status__ __summary__ __title__ __uri__ __url__ __version__
+    __version_info__ __version_tuple__
+    """.split()
+)
+"""Names that only look as if Python gave them a meaning."""
 _MEANT: Final = re.compile(r"pytest|collect_ignore|[pt]_")
 """Names that pytest and ply give a meaning."""
 
@@ -93,7 +101,7 @@ def constant_name(node: ast.stmt) -> str | None:
     match node:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
             dunder = name.startswith("__") and name.endswith("__")
-            return None if dunder or _MEANT.match(name) else name
+            return None if (dunder and name not in _INSCRIPTIONS) or _MEANT.match(name) else name
         case _:
             return None
 
