@@ -27,7 +27,8 @@ _WRAPPERS: Final = frozenset(
 """Decorators that do not look at the signature of what they decorate."""
 _INSCRIPTIONS: Final = frozenset(
     """
-    __author__ __build__ __contact__ __copyright__ __credits__ __date__ __description__ __docformat__ __email__ __homepage__
+    __author__ __build__ __contact__ __copyright__ __credits__ __date__ __description__ __docformat__ __email__
+    __homepage__
     __license__ __maintainer__ __maintainer_email__ __status__ __summary__ __title__ __uri__ __url__ __version__
     __version_info__ __version_tuple__
     """.split()

@@ -15,7 +15,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from pytest_perfcache.facts.stats import read_bytes
-from pytest_perfcache.trace.filters import needs
 from pytest_perfcache.trace.handover import Handover
 from pytest_perfcache.trace.patches import Patches
 from pytest_perfcache.trace.programs import found, has_entry, is_helper, is_this_python, title, words_of
@@ -102,6 +101,8 @@ class Children:
 
     def _is_filter(self, program: str, arguments: list[str], args: tuple[Any, ...]) -> bool:
         """Whether all inputs of the program are known; then they are noted."""
+        from pytest_perfcache.trace.filters import needs
+
         given = args[_ENVIRONMENT]
         known = needs(program, arguments, os.environ if given is None else _variables(given))
         if known is None or (known.reads_input and args[_INPUT] == -1):

@@ -67,6 +67,8 @@ class Codes:
         """Functions that may reach any loaded module by a computed name."""
         self.looks_at_lines: set[int] = set()
         """Functions whose result may depend on where code stands in its file."""
+        self.read = 0
+        """How often code was read: what is told of functions may be more when this has grown."""
         self.mentions: dict[str, set[int]] = defaultdict(set)
         """Names of globals and attributes → the functions whose code uses them."""
         self.stateful: dict[int, Stateful] = {}
@@ -90,6 +92,7 @@ class Codes:
         return found
 
     def _read(self, number: int, code: CodeType) -> None:
+        self.read += 1
         for name in code.co_names:
             self.mentions[name].add(number)
         names = frozenset(code.co_names)

@@ -22,10 +22,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.effects import bodies
+from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 from pytest_perfcache.trace.unit import Unit
-from pytest_perfcache.trace.versions import PLAIN, Version, contents, find, is_scalar, marks, same, version
+from pytest_perfcache.trace.versions import PLAIN, contents, find, is_scalar, marks, same, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence, Set
@@ -44,64 +45,6 @@ _MUCH: Final = 200
 """Elements of an object that is told by its place alone, to spare the time."""
 _MANY: Final = 1000
 """Objects that are remembered before those that are gone are dropped."""
-
-
-class Keeper:
-    """One function that may keep something.
-
-    ``named``: names under which others find what it keeps, empty until there is evidence that something is kept;
-    ``computed``: weak references to objects whose ``cached_property`` it computed in the current unit;
-    ``attributes``: names of what it changes of classes while these are made;
-    ``filled``: objects that it may have filled since something was not there, with their attributes then;
-    ``first``: values of outer variables when it first ran, where they are such that many are alike;
-    ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by;
-    ``units``: how many entered it; ``loose``: it has no scope now; ``was_loose``: it had none for a while;
-    ``exact``: it always has one.
-    """
-
-    __slots__ = (
-        "activations",
-        "attributes",
-        "cache",
-        "computed",
-        "defaults",
-        "exact",
-        "filled",
-        "first",
-        "globals",
-        "hits",
-        "holders",
-        "is_property",
-        "loose",
-        "name",
-        "named",
-        "namespace",
-        "number",
-        "unit",
-        "units",
-        "versions",
-        "was_loose",
-    )
-
-    def __init__(self, number: int, name: str, unit: Unit, state: Stateful) -> None:
-        self.number = number
-        self.name = name
-        self.unit = unit
-        self.globals, self.holders, self.attributes, _ = state
-        self.cache: weakref.ref[Any] | None = None
-        self.hits = 0
-        self.named: set[str] = set()
-        self.activations = 0
-        self.versions: dict[str, Version] = {}
-        self.namespace: dict[str, Any] | None = None
-        self.computed: list[Callable[[], object]] = []
-        self.filled: list[tuple[Callable[[], object], set[str], dict[str, Any]]] = []
-        self.is_property = False
-        self.first: dict[str, object] = {}
-        self.defaults: list[tuple[object, Version | None]] = []
-        self.units = 0
-        self.exact = not self.holders or bool(self.globals or self.attributes) or name in ON_DEMAND
-        self.loose = self.was_loose = False
 
 
 class Kept:
@@ -205,7 +148,7 @@ class Kept:
         """The outermost unit ends: let it stand on what it met, and look at what it left behind."""
         self.open.clear()
         for keeper in self._active:
-            if any(not blocks.isdisjoint(self._codes.mentions.get(name, ())) for name in keeper.named):
+            if not blocks.isdisjoint(self._readers_of(keeper)):
                 unit.parts.append(keeper.unit)
         for number, keeper in self._stepping.items():
             if number in blocks:
@@ -220,6 +163,14 @@ class Kept:
         if len(self._met) > self._many:
             self._met = {number: known for number, known in self._met.items() if known[0]() is not None}
             self._many = max(_MANY, 2 * len(self._met))
+
+    def _readers_of(self, keeper: Keeper) -> Set[int]:
+        """The functions that name what the keeper keeps."""
+        state = (len(keeper.named), self._codes.read)
+        if keeper.readers[0] != state:
+            mentions = self._codes.mentions
+            keeper.readers = state, frozenset().union(*(mentions.get(name, ()) for name in keeper.named))
+        return keeper.readers[1]
 
     def _exact(self, number: int) -> Keeper:
         keeper = self._keeper(number)
@@ -249,7 +200,8 @@ class Kept:
         if keeper.globals and keeper.namespace is None:
             keeper.namespace = frame.f_globals
             for name in keeper.globals:
-                keeper.versions.setdefault(name, version(find(frame.f_globals, name)))
+                if name not in keeper.versions and name.rpartition(".")[2] not in keeper.named:
+                    keeper.versions[name] = version(find(frame.f_globals, name))
         if not (keeper.is_property or keeper.holders):
             return
         code = frame.f_code
@@ -387,7 +339,7 @@ class Kept:
         now = {name: version(find(namespace, name)) for name in keeper.versions}
         changed = {name for name, found in now.items() if not same(found, keeper.versions[name])}
         self._activate(keeper, {name.rpartition(".")[2] for name in changed})
-        keeper.versions = now
+        keeper.versions = {name: found for name, found in now.items() if name not in changed}
 
     def _activate(self, keeper: Keeper, names: set[str]) -> None:
         if names and not keeper.named:

@@ -1,0 +1,74 @@
+"""What is known of one function that may keep something for later calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Callable
+
+    from pytest_perfcache.trace.unit import Unit
+    from pytest_perfcache.trace.versions import Version
+
+
+class Keeper:
+    """One function that may keep something.
+
+    ``named``: names under which others find what it keeps, empty until there is evidence that something is kept;
+    ``computed``: weak references to objects whose ``cached_property`` it computed in the current unit;
+    ``attributes``: names of what it changes of classes while these are made;
+    ``filled``: objects that it may have filled since something was not there, with their attributes then;
+    ``first``: values of outer variables when it first ran, where they are such that many are alike;
+    ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by;
+    ``units``: how many entered it; ``loose``: it has no scope now; ``was_loose``: it had none for a while;
+    ``exact``: it always has one.
+    """
+
+    __slots__ = (
+        "activations",
+        "attributes",
+        "cache",
+        "computed",
+        "defaults",
+        "exact",
+        "filled",
+        "first",
+        "globals",
+        "hits",
+        "holders",
+        "is_property",
+        "loose",
+        "name",
+        "named",
+        "namespace",
+        "number",
+        "readers",
+        "unit",
+        "units",
+        "versions",
+        "was_loose",
+    )
+
+    def __init__(self, number: int, name: str, unit: Unit, state: Stateful) -> None:
+        self.number = number
+        self.name = name
+        self.unit = unit
+        self.globals, self.holders, self.attributes, _ = state
+        self.cache: weakref.ref[Any] | None = None
+        self.hits = 0
+        self.named: set[str] = set()
+        self.activations = 0
+        self.versions: dict[str, Version] = {}
+        self.namespace: dict[str, Any] | None = None
+        self.computed: list[Callable[[], object]] = []
+        self.filled: list[tuple[Callable[[], object], set[str], dict[str, Any]]] = []
+        self.is_property = False
+        self.first: dict[str, object] = {}
+        self.defaults: list[tuple[object, Version | None]] = []
+        self.readers: tuple[tuple[int, int], frozenset[int]] = ((0, 0), frozenset())
+        self.units = 0
+        self.exact = not self.holders or bool(self.globals or self.attributes) or name in ON_DEMAND
+        self.loose = self.was_loose = False
