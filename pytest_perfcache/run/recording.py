@@ -129,6 +129,7 @@ class RecordingPlugin:
         current.unit.fixtures.update(getattr(item, "fixturenames", ()))
         declare(item, current.unit, self._tracing.inputs)
         self._recorder.ambient.surround(current.unit)
+        self._tracing.modules.begin()
         try:
             with self._recorder.unit(current.unit):
                 try:
@@ -138,6 +139,7 @@ class RecordingPlugin:
                     self._recorder.ambient.look(current.unit)
         finally:
             self._current = None
+            self._tracing.modules.end()
             if current.phases:
                 with harmless(f"does not record {item.nodeid}"):
                     self._done(self._finished(item, current))

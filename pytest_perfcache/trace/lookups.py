@@ -141,9 +141,9 @@ class LookupObserver:
         elif name in self._made:
             self._recorder.stand_on(self._made[name])
         elif name not in self._before and _is_made(module):
-            if unit is None:
+            if unit is None and self._modules.was_there(name, module):
                 self._recorder.spoil(f"uses {name}, which is in sys.modules and was not imported")
-            else:
+            elif unit is not None:
                 self._made[name] = unit
         elif path is not None:
             self._recorder.add_module(path)

@@ -90,6 +90,7 @@ class Modules:
         self._libraries: dict[int, frozenset[str]] = {}
         self._present: tuple[int, ...] = ()
         self._count = 0
+        self._there: dict[str, ModuleType] | None = None
         self._project: frozenset[str] | None = None
         self._same: dict[frozenset[str], frozenset[str]] = {}
 
@@ -129,6 +130,18 @@ class Modules:
         """What a module's file held when it was loaded."""
         module = self.by_path.get(path)
         return next(m.content for m in self._elsewhere.values() if m.path == path) if module is None else module.content
+
+    def begin(self) -> None:
+        """A test begins: what is among the modules now is not of its making."""
+        self._there = sys.modules.copy()
+
+    def was_there(self, name: str, module: object) -> bool:
+        """Whether the module was there when the test that runs began; outside of tests, that is all one can say."""
+        return self._there is None or self._there.get(name) is module
+
+    def end(self) -> None:
+        """The test has ended."""
+        self._there = None
 
     def forget_closures(self) -> None:
         self._reached.clear()

@@ -12,7 +12,6 @@ from itertools import islice
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
 from pytest_perfcache.trace.looking import attributes
 
 if TYPE_CHECKING:
@@ -68,9 +67,7 @@ def contents(value: object) -> list[object]:
     if issubclass(kind, _FIXED):
         return []
     if value is os.environ:
-        raw = attributes(value).get("_data")
-        items = sorted(raw.items()) if isinstance(raw, dict) else []
-        return [text for name, text in items if os.fsdecode(name) not in VOLATILE_VARIABLES]
+        return []  # who set a variable is asked variable by variable, when it is read
     if issubclass(kind, dict):
         return list(islice(dict.values(value), _LOOKED_AT))  # type: ignore[arg-type]
     for container in (list, set, deque):
