@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("corpus", "suites", "timing", "soundness", "scheduling", "tracing", "uncacheable", "startup")
+NAMES = ("corpus", "suites", "timing", "soundness", "scheduling", "tracing", "uncacheable", "startup", "guard")
 
 
 def main(arguments: list[str]) -> int:
