@@ -18,6 +18,7 @@ from types import CodeType
 from typing import Any
 
 from benchmarks.tables import table
+from pytest_perfcache.trace import monitor
 from pytest_perfcache.trace.calls import call_tracer
 from pytest_perfcache.trace.codes import Codes, nested
 
@@ -55,6 +56,18 @@ def load(instrument: Callable[[CodeType], CodeType] = lambda code: code) -> Prog
 def ours() -> Iterator[tuple[Program, Look]]:
     """The tracer of this interpreter."""
     tracer = call_tracer(Codes())
+    if tracer is None:
+        raise RuntimeError("every tool id is taken")
+    try:
+        yield load(lambda code: tracer.instrument(code, "program.py")), tracer.take
+    finally:
+        tracer.close()
+
+
+@contextmanager
+def local_events() -> Iterator[tuple[Program, Look]]:
+    """Our tracer for interpreters whose bytecode we do not know: local events that are armed one by one."""
+    tracer: Any = getattr(monitor, "MonitorTracer").acquire(Codes())  # noqa: B009 - for type checkers on 3.11
     if tracer is None:
         raise RuntimeError("every tool id is taken")
     try:
@@ -128,7 +141,12 @@ def ways() -> dict[str, Callable[[], Any]]:
     """What is compared on this interpreter; the first is the base."""
     own = {"plain": plain, "ours": ours}
     if hasattr(sys, "monitoring"):
-        return {**own, "global events, restarted": global_events, "local events, always on": steady_events}
+        return {
+            **own,
+            "local events, armed one by one": local_events,
+            "local events, never switched off": steady_events,
+            "global events, restarted": global_events,
+        }
     return {**own, "trace function, calls only": trace_function}
 
 

@@ -51,7 +51,7 @@ class CallTracer(Protocol):
 
 def call_tracer(codes: Codes) -> CallTracer | None:
     """The tracer for this interpreter; None where another tool holds every slot that it could use."""
-    if sys.version_info >= (3, 12):
+    if sys.version_info >= (3, 14):
         from pytest_perfcache.trace.monitor import MonitorTracer
 
         return MonitorTracer.acquire(codes)

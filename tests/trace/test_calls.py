@@ -6,7 +6,7 @@ import dis
 import inspect
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from pytest_perfcache.model import enclosing_name
 from pytest_perfcache.trace.calls import CallTracer, call_tracer
 from pytest_perfcache.trace.codes import Codes
+from pytest_perfcache.trace.stateful import Stateful
 from tests.trace.programs import PROGRAMS
 
 
@@ -168,6 +169,66 @@ def test_a_line_tracer_sees_the_lines_that_it_would_see(traced: Traced) -> None:
     plain: dict[str, Any] = {}
     exec(compiled(text), plain)
     assert lines(traced.run(text)["f"]) == lines(plain["f"])
+
+
+def line_events(run: Callable[[], object], traced_by: str) -> list[tuple[str, str, int]]:
+    """What a line tracer is told of ``m.py`` while ``run`` runs."""
+    seen: list[tuple[str, str, int]] = []
+
+    def trace(frame: Any, event: str, _arg: object) -> Any:
+        if frame.f_code.co_filename == "m.py":
+            seen.append((frame.f_code.co_qualname, event, frame.f_lineno))
+        return trace
+
+    def line(code: CodeType, number: int) -> None:
+        if code.co_filename == "m.py":
+            seen.append((code.co_qualname, "line", number))
+
+    if traced_by == "settrace":
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            run()
+        finally:
+            sys.settrace(before)
+        return seen
+    monitoring: Any = vars(sys)["monitoring"]
+    monitoring.use_tool_id(monitoring.DEBUGGER_ID, "lines")
+    try:
+        monitoring.register_callback(monitoring.DEBUGGER_ID, monitoring.events.LINE, line)
+        monitoring.set_events(monitoring.DEBUGGER_ID, monitoring.events.LINE)
+        run()
+    finally:
+        monitoring.set_events(monitoring.DEBUGGER_ID, 0)
+        monitoring.register_callback(monitoring.DEBUGGER_ID, monitoring.events.LINE, None)
+        monitoring.free_tool_id(monitoring.DEBUGGER_ID)
+    return seen
+
+
+class Suspicious(Codes):
+    """Holds every function for one that keeps something."""
+
+    def number(self, path: str, code: CodeType) -> int:
+        number = super().number(path, code)
+        self.stateful[number] = Stateful(holders=code.co_varnames[: min(1, code.co_argcount)])
+        return number
+
+
+@pytest.mark.parametrize("codes", [Codes, Suspicious])
+@pytest.mark.parametrize("traced_by", ["settrace", *(["monitoring"] if hasattr(sys, "monitoring") else [])])
+@pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - {"coroutine"}))
+def test_tracers_of_lines_see_the_same_events_in_every_program(name: str, traced_by: str, codes: type[Codes]) -> None:
+    plain = compiled(PROGRAMS[name][0])
+    tracer = call_tracer(codes())
+    assert tracer is not None
+    traced = tracer.instrument(plain, "m.py")
+    try:
+        after = line_events(lambda: exec(traced, {"__name__": "program"}), traced_by)
+    finally:
+        tracer.close()
+
+    assert after == line_events(lambda: exec(plain, {"__name__": "program"}), traced_by)
+    assert after
 
 
 class Heard:

@@ -1,11 +1,16 @@
-"""The four instructions put into the bytecode on 3.11, over a large part of the standard library."""
+"""The instructions put into the bytecode on 3.11 to 3.13, over a large part of the standard library."""
 
 from __future__ import annotations
 
+import ast
 import dis
+import importlib.util
+import io
+import json
 import pickle
 import sys
 import sysconfig
+import textwrap
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +20,12 @@ from typing import Any
 
 import pytest
 
-if getattr(sys, "monitoring", None) is not None:
-    pytest.skip("3.12 and later have sys.monitoring instead of marks", allow_module_level=True)
+if sys.version_info >= (3, 14):
+    pytest.skip("3.14 and later have sys.monitoring instead of marks", allow_module_level=True)
 
-from pytest_perfcache.trace.codes import Codes, is_function, nested
-from pytest_perfcache.trace.marks import MarkTracer, _enter_on
+from pytest_perfcache.trace.codes import SUSPENDS, Codes, is_function, nested
+from pytest_perfcache.trace.marks import MarkTracer, _enter, _enter_on, _leave
+from pytest_perfcache.trace.stateful import Stateful
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 FILES = sorted(file for file in STDLIB.rglob("*.py") if not {"test", "site-packages", "lib2to3"} & set(file.parts))[
@@ -34,11 +40,21 @@ def functions(code: CodeType) -> Iterator[CodeType]:
         yield from functions(inner)
 
 
+class Suspicious(Codes):
+    """Holds every function for one that keeps something in its first argument."""
+
+    def number(self, path: str, code: CodeType) -> int:
+        number = super().number(path, code)
+        self.stateful[number] = Stateful(holders=code.co_varnames[: min(1, code.co_argcount)])
+        return number
+
+
 def pairs() -> Iterator[tuple[CodeType, CodeType]]:
-    """Each function of these modules, as compiled and as marked."""
-    for file in FILES:
-        code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
-        yield from zip(functions(code), functions(MarkTracer(Codes()).instrument(code, file.name)), strict=True)
+    """Each function of these modules, as compiled and as marked; then as compiled and as watched."""
+    for codes in (Codes, Suspicious):
+        for file in FILES:
+            code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+            yield from zip(functions(code), functions(MarkTracer(codes()).instrument(code, file.name)), strict=True)
 
 
 @dataclass(frozen=True)
@@ -53,14 +69,17 @@ class Listing:
         return bisect_left(self.own, offset, key=lambda instruction: instruction.offset)
 
     def handlers(self) -> list[tuple[int, int, int, int, bool]]:
-        # dis offers no public way to the parsed table in 3.11.
+        # dis offers no public way to the parsed table.
         entries: list[Any] = vars(dis)["_parse_exception_table"](self.code)
         return [(self.index(e.start), self.index(e.end), self.index(e.target), e.depth, e.lasti) for e in entries]
 
 
 MARK = ["LOAD_CONST", "LOAD_CONST", "LOAD_CONST", "STORE_SUBSCR"]
-CALL = ["PUSH_NULL", "LOAD_CONST", "LOAD_CONST", "LOAD_CONST", "PRECALL", "CALL", "POP_TOP"]
-CALL_ON = [*CALL[:4], "LOAD_FAST", *CALL[4:]]
+CALLEE = ["LOAD_CONST", "PUSH_NULL"] if sys.version_info >= (3, 13) else ["PUSH_NULL", "LOAD_CONST"]
+LOADS = [*CALLEE, "LOAD_CONST", "LOAD_CONST"]
+DONE = ["PRECALL", "CALL", "POP_TOP"] if sys.version_info < (3, 12) else ["CALL", "POP_TOP"]
+CALL = [*LOADS, *DONE]
+CALL_ON = [*LOADS, "LOAD_FAST", *DONE]
 
 
 def listing(code: CodeType, constants: int | None = None) -> Listing:
@@ -69,9 +88,10 @@ def listing(code: CodeType, constants: int | None = None) -> Listing:
     own: list[dis.Instruction] = []
     at = 0
     while at < len(instructions):
-        for put_in, first in ((MARK, 0), (CALL, 1), (CALL_ON, 1)):
+        for put_in in (MARK, CALL, CALL_ON):
             here = instructions[at : at + len(put_in)]
-            new = constants is not None and len(here) > first and (here[first].arg or 0) >= constants
+            loads = [i.arg or 0 for i in here if i.opname == "LOAD_CONST"]
+            new = constants is not None and loads and min(loads) >= constants
             if new and [i.opname for i in here] == put_in:
                 at += len(put_in)
                 break
@@ -86,9 +106,10 @@ LISTINGS = [(listing(plain), listing(marked, len(plain.co_consts))) for plain, m
 
 
 def test_there_is_something_to_try() -> None:
-    assert len(PAIRS) > 1000
+    assert len(PAIRS) > 2000
     assert any(plain.co_exceptiontable for plain, _ in PAIRS)
-    assert any(constant is _enter_on for _, marked in PAIRS for constant in marked.co_consts)
+    for told in (_enter, _enter_on):
+        assert sum(any(constant is told for constant in marked.co_consts) for _, marked in PAIRS) > 100
     assert any(plain.co_freevars for plain, _ in PAIRS)
     assert any(plain.co_cellvars for plain, _ in PAIRS)
 
@@ -130,6 +151,89 @@ def test_each_function_has_its_mark_and_the_stack_for_it() -> None:
         instructions = [i for i in dis.get_instructions(marked) if i.opname != "EXTENDED_ARG"]
         start = next(at for at, i in enumerate(instructions) if i.opname == "RESUME") + 1
         assert [i.opname for i in instructions[start : start + 4]] == MARK
+
+
+def test_what_is_put_in_stands_on_the_line_of_what_follows() -> None:
+    for plain, marked in LISTINGS:
+        own = {i.offset for i in marked.own}
+        lines = [place[0] for place in marked.code.co_positions()]
+        following = None
+        for i in reversed(list(dis.get_instructions(marked.code))):
+            if i.offset in own:
+                following = lines[i.offset // 2]
+            elif i.opname != "EXTENDED_ARG":
+                assert lines[i.offset // 2] == following, plain.code.co_qualname
+
+
+def test_every_return_of_a_watched_function_is_told() -> None:
+    for plain, marked in PAIRS:
+        if _leave in marked.co_consts:
+            index = next(at for at, constant in enumerate(marked.co_consts) if constant is _leave)
+            told = [i for i in dis.get_instructions(marked) if i.opname == "LOAD_CONST" and i.arg == index]
+            assert len(told) == sum(i.opname.startswith("RETURN_") for i in dis.get_instructions(plain)) - bool(
+                plain.co_flags & SUSPENDS
+            )
+
+
+@pytest.mark.parametrize("codes", [Codes, Suspicious])
+@pytest.mark.parametrize("size", [*range(28, 44), 5455])
+def test_a_jump_that_needs_a_longer_argument_gets_it(codes: type[Codes], size: int) -> None:
+    """Jumps of just under 256 units over a return, and of just under 65,536."""
+    step = "        if x == 'none': return x\n        x = x + 1\n"
+    text = f"def f(x, n):\n    while n:\n        n -= 1\n{step * size}    return x\n"
+    plain: dict[str, Any] = {}
+    marked: dict[str, Any] = {}
+    code = compile(text, "m.py", "exec", dont_inherit=True)
+    exec(code, plain)
+    exec(MarkTracer(codes()).instrument(code, "m.py"), marked)
+
+    assert marked["f"](0, 3) == plain["f"](0, 3) == 3 * size
+
+
+def test_jumps_have_grown_in_what_was_tried() -> None:
+    step = "        if x: return x\n"
+    code = compile(f"def f(x, n):\n    while n:\n        n -= 1\n{step * 20}", "m.py", "exec", dont_inherit=True)
+    marked = next(functions(MarkTracer(Suspicious()).instrument(code, "m.py")))
+
+    def extended(code: CodeType) -> int:
+        return sum(i.opname == "EXTENDED_ARG" for i in dis.get_instructions(code))
+
+    assert extended(marked) > extended(next(functions(code)))
+
+
+def test_a_variable_around_that_a_comprehension_has_as_well_is_not_taken_for_an_argument() -> None:
+    text = "def g():\n    x = {}\n    def f():\n        x[1] = 1\n        return [x for x in 'ab']\n    return f\n"
+    namespace: dict[str, Any] = {}
+    exec(MarkTracer(Codes()).instrument(compile(text, "m.py", "exec", dont_inherit=True), "m.py"), namespace)
+
+    assert namespace["g"]()() == ["a", "b"]
+
+
+@pytest.mark.parametrize("codes", [Codes, Suspicious])
+def test_marked_modules_of_the_standard_library_do_what_they_do(codes: type[Codes]) -> None:
+    tracer = MarkTracer(codes())
+
+    def marked(name: str) -> Any:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        module = importlib.util.module_from_spec(spec)
+        text = Path(spec.origin).read_bytes()
+        exec(tracer.instrument(compile(text, spec.origin, "exec", dont_inherit=True), name), vars(module))
+        return module
+
+    data = {"a": [1, 2.5, None, {"b": "\N{SNOWMAN}"}], "c": "x" * 300}
+    assert marked("json.decoder").JSONDecoder().decode(json.dumps(data)) == data
+    assert "".join(marked("json.encoder").JSONEncoder(indent=2).iterencode(data)) == json.dumps(data, indent=2)
+    tree = ast.parse(Path(textwrap.__file__).read_text())
+    assert marked("ast").unparse(tree) == ast.unparse(tree)
+    assert marked("textwrap").fill("some words " * 30, 40) == textwrap.fill("some words " * 30, 40)
+    assert marked("heapq").nlargest(2, [3, 1, 2]) == [3, 2]
+    parser = marked("argparse").ArgumentParser(exit_on_error=False)
+    parser.add_argument("--many", nargs="*", type=int)
+    assert parser.parse_args(["--many", "1", "2"]).many == [1, 2]
+    assert next(marked("tokenize").generate_tokens(io.StringIO("x = [\n1]\n").readline)).string == "x"
+    assert len(tracer.take()) > 100
 
 
 def test_what_is_no_function_is_left_as_it_is() -> None:
