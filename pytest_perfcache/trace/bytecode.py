@@ -157,6 +157,8 @@ class _Jump(NamedTuple):
 def _settled(raw: bytes, insertions: Mapping[int, bytes]) -> tuple[_Moves, list[_Jump]]:
     """Where everything goes once each jump has room for its argument, which may make others need more."""
     wider: dict[int, int] = {}
+    if len(insertions) == 1:
+        return _Moves(insertions, wider), []  # at the start, which all jumps are behind
     while True:
         moves = _Moves(insertions, wider)
         jumps = list(_jumps(raw, moves))
