@@ -49,12 +49,19 @@ class CallTracer(Protocol):
         """Stop for good. Code that was marked runs on."""
 
 
-def call_tracer(codes: Codes) -> CallTracer | None:
-    """The tracer for this interpreter; None where another tool holds every slot that it could use."""
+def call_tracer(codes: Codes, home: str | None = None) -> CallTracer | None:
+    """The tracer for this interpreter; None where another tool holds every slot that it could use.
+
+    ``home``: the directory of the cache, in which marked code may be kept.
+    """
     if sys.version_info >= (3, 14):
         from pytest_perfcache.trace.monitor import MonitorTracer
 
         return MonitorTracer.acquire(codes)
     from pytest_perfcache.trace.marks import MarkTracer
 
-    return MarkTracer(codes)
+    if home is None:
+        return MarkTracer(codes)
+    from pytest_perfcache.trace.codestore import CodeStore
+
+    return MarkTracer(codes, CodeStore(home))

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from types import CodeType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.model import enclosing_name
 from pytest_perfcache.trace.stateful import CO_GENERATOR, Stateful, may_be_stateful, stateful
@@ -49,6 +49,44 @@ class ImportSpec(NamedTuple):
     names: tuple[str, ...]
 
 
+class Read(NamedTuple):
+    """What the code of one function says before it runs.
+
+    ``names``: of globals and attributes that it uses; ``imports``: what it imports when it runs; ``reflective``: it may
+    reach any loaded module; ``lines``: its result may depend on where code stands in its file.
+    """
+
+    names: tuple[str, ...]
+    imports: tuple[ImportSpec, ...]
+    reflective: bool
+    lines: bool
+    state: Stateful | None
+
+    @classmethod
+    def of(cls, code: CodeType, path: str) -> Read:
+        """``path`` is that of the module's file, from the root."""
+        names = frozenset(code.co_names)
+        specs = tuple(import_statements(code))
+        if not _BY_NAME.isdisjoint(names):
+            specs += tuple(named_modules(code))
+        in_test = _TEST_FILE.fullmatch(path) is not None
+        lines = not _LINES.isdisjoint(names) or (in_test and not _LINES_IN_TESTS.isdisjoint(names))
+        state = stateful(code) if may_be_stateful(code) else None
+        return cls(code.co_names, specs, not _REFLECTIVE.isdisjoint(names), lines, state)
+
+    def plain(self) -> tuple[Any, ...]:
+        """As nested tuples, which is all that ``marshal`` takes."""
+        state = None if self.state is None else tuple(self.state)
+        return (self.names, tuple(map(tuple, self.imports)), self.reflective, self.lines, state)
+
+    @classmethod
+    def restored(cls, plain: tuple[Any, ...]) -> Read:
+        """From the same as nested tuples."""
+        names, imports, reflective, lines, state = plain
+        specs = tuple(ImportSpec(*spec) for spec in imports)
+        return cls(names, specs, reflective, lines, None if state is None else Stateful(*state))
+
+
 class Codes:
     """A number for each function (path and qualified name), given when its code is first seen.
 
@@ -87,32 +125,27 @@ class Codes:
         return found
 
     def number(self, path: str, code: CodeType) -> int:
-        found = self.enter(path, enclosing_name(code.co_qualname))
-        self._read(found, code)
-        return found
+        """The number of a function whose code is here."""
+        return self.add(path, enclosing_name(code.co_qualname), Read.of(code, path))
 
-    def _read(self, number: int, code: CodeType) -> None:
+    def add(self, path: str, qualname: str, read: Read) -> int:
+        """The number of a function whose code was read."""
+        number = self.enter(path, qualname)
         self.read += 1
-        for name in code.co_names:
+        for name in read.names:
             self.mentions[name].add(number)
-        names = frozenset(code.co_names)
-        specs = tuple(import_statements(code))
-        if not _REFLECTIVE.isdisjoint(names):
+        if read.reflective:
             self.reflective.add(number)
-        if not _BY_NAME.isdisjoint(names):
-            specs += tuple(named_modules(code))
-        if specs:
-            self.imports[number] = self.imports.get(number, ()) + specs
+        if read.imports:
+            self.imports[number] = self.imports.get(number, ()) + read.imports
             self.importing.add(number)
-        in_test = _TEST_FILE.fullmatch(self.names[number][0]) is not None
-        if not _LINES.isdisjoint(names) or (in_test and not _LINES_IN_TESTS.isdisjoint(names)):
+        if read.lines:
             self.looks_at_lines.add(number)
-        if may_be_stateful(code):
-            state = stateful(code)
-            if state is not None and state.steps:
-                self.steps.update({number: state.globals} if state.globals else {})
-            elif state is not None:
-                self.stateful[number] = state
+        if read.state is not None and not read.state.steps:
+            self.stateful[number] = read.state
+        elif read.state is not None and read.state.globals:
+            self.steps[number] = read.state.globals
+        return number
 
 
 def is_function(code: CodeType) -> bool:

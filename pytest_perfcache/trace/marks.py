@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import sys
 from types import CodeType, FunctionType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pytest_perfcache.model import enclosing_name
 from pytest_perfcache.trace import bytecode
-from pytest_perfcache.trace.calls import Scopes
-from pytest_perfcache.trace.codes import Codes, is_function
+from pytest_perfcache.trace.codes import Codes, Read, is_function
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_perfcache.trace.calls import Scopes
+    from pytest_perfcache.trace.codestore import CodeStore
 
 _getframe: Final = sys._getframe  # tests take it away from `sys`
+_identity: Final = object.__hash__  # `id` is an audit event
+_OURS: Final = "\0pytest-perfcache "
+_HITS, _ENTER, _ENTER_ON, _LEAVE, _LINK = (f"{_OURS}{name}" for name in ("hits", "enter", "enter on", "leave", "link"))
+"""Constants of marked code as it is kept. That of the hits stands before the place of the function in a list."""
 
 
 class _Hits(dict[int, None]):
@@ -38,19 +48,38 @@ class MarkTracer:
     Marked code has that dictionary among its constants, and behind it the function's number.
     """
 
-    def __init__(self, codes: Codes) -> None:
+    def __init__(self, codes: Codes, store: CodeStore | None = None) -> None:
         self._codes = codes
+        self._store = store
         self._hits = _Hits()
+        self._link = _Link(self)
+        self._stand_ins = {_ENTER: _enter, _ENTER_ON: _enter_on, _LEAVE: _leave, _LINK: self._link}
         self.scopes: Scopes | None = None
 
     def instrument(self, code: CodeType, path: str) -> CodeType:
+        known = None if self._store is None else self._store.get(path, code)
+        if known is not None:
+            functions, template = known
+            numbers = [self._codes.add(path, qualname, Read.restored(read)) for qualname, read in functions]
+            return self._restored(template, numbers)
+        reads: list[tuple[str, Read]] = []
+        marked = self._instrumented(code, path, reads)
+        if self._store is not None:
+            functions = [(qualname, read.plain()) for qualname, read in reads]
+            self._store.put(path, code, (functions, self._template(marked, self._places(path, reads))))
+        return marked
+
+    def _instrumented(self, code: CodeType, path: str, reads: list[tuple[str, Read]]) -> CodeType:
         constants = tuple(
-            self.instrument(constant, path) if isinstance(constant, CodeType) else constant
+            self._instrumented(constant, path, reads) if isinstance(constant, CodeType) else constant
             for constant in code.co_consts
         )
         if not is_function(code):
             return code.replace(co_consts=constants)
-        number = self._codes.number(path, code)
+        qualname = enclosing_name(code.co_qualname)
+        read = Read.of(code, path)
+        reads.append((qualname, read))
+        number = self._codes.add(path, qualname, read)
         if number in self._codes.stateful:
             return self._watched(code, constants, number)
         return self._marked(code, constants, number)
@@ -73,6 +102,8 @@ class MarkTracer:
         return True
 
     def close(self) -> None:
+        if self._store is not None:
+            self._store.flush()
         self._hits.clear()
         self.scopes = None
 
@@ -98,7 +129,40 @@ class MarkTracer:
         # A function may return where it starts, and a generator where it goes on.
         insertions |= {at: insertions.get(at, b"") + leave for at in bytecode.returns(code)}
         told = _enter if variable is None else _enter_on
-        return bytecode.insert(code, insertions, (*constants, None, self._hits, number, told, _leave, _Link(self)))
+        return bytecode.insert(code, insertions, (*constants, None, self._hits, number, told, _leave, self._link))
+
+    def _places(self, path: str, reads: list[tuple[str, Read]]) -> dict[int, int]:
+        """Numbers of functions → their places in the list."""
+        return {self._codes.enter(path, qualname): place for place, (qualname, _) in enumerate(reads)}
+
+    def _template(self, code: CodeType, places: Mapping[int, int]) -> CodeType:
+        """Marked code with texts in the place of what belongs to this process."""
+        names = {_identity(value): name for name, value in self._stand_ins.items()}
+        constants: list[object] = []
+        waiting = iter(code.co_consts)
+        for constant in waiting:
+            if constant is self._hits:
+                constants += (_HITS, places[next(waiting)])
+            elif isinstance(constant, CodeType):
+                constants.append(self._template(constant, places))
+            else:
+                constants.append(names.get(_identity(constant), constant))
+        return code.replace(co_consts=tuple(constants))
+
+    def _restored(self, code: CodeType, numbers: Sequence[int]) -> CodeType:
+        """The opposite of the template."""
+        constants: list[object] = []
+        waiting = iter(code.co_consts)
+        for constant in waiting:
+            if isinstance(constant, CodeType):
+                constants.append(self._restored(constant, numbers))
+            elif type(constant) is not str or not constant.startswith(_OURS):
+                constants.append(constant)
+            elif constant == _HITS:
+                constants += (self._hits, numbers[next(waiting)])
+            else:
+                constants.append(self._stand_ins[constant])
+        return code.replace(co_consts=tuple(constants))
 
     def _holder(self, code: CodeType, number: int) -> int | None:
         """The first argument, where it is all that may keep something and no variable of inner functions.

@@ -41,9 +41,12 @@ class Tracing(NamedTuple):
 
     @classmethod
     def start(cls, root: Path | str, *scratch: Path | str) -> Tracing | None:
-        """Begin to observe; None where no means of tracing calls is free. What lies in ``scratch`` is no input."""
+        """Begin to observe; None where no means of tracing calls is free.
+
+        What lies in ``scratch`` is no input; the first of these directories is that of the cache.
+        """
         places, codes = Places.of(root, *scratch), Codes()
-        calls = call_tracer(codes)
+        calls = call_tracer(codes, next(map(str, scratch), None))
         if calls is None:
             return None
         modules = Modules(places, codes)

@@ -369,7 +369,7 @@ def test_another_literal_leaves_the_skeleton_alone_and_is_named(old: str, new: s
         ("X.y = 1", "X.y = 2"),
         ("X += 1", "X += 2"),
         ("__all__ = ['a']", "__all__ = ['b']"),
-        ("__version__ = '1'", "__version__ = '2'"),
+        ("__match_args__ = '1'", "__match_args__ = '2'"),
         ("pytest_plugins = ['a']", "pytest_plugins = ['b']"),
         ("collect_ignore = ['a']", "collect_ignore = ['b']"),
         ("t_PLUS = 'a'", "t_PLUS = 'b'"),

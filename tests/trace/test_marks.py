@@ -24,6 +24,7 @@ if sys.version_info >= (3, 14):
     pytest.skip("3.14 and later have sys.monitoring instead of marks", allow_module_level=True)
 
 from pytest_perfcache.trace.codes import SUSPENDS, Codes, is_function, nested
+from pytest_perfcache.trace.codestore import CodeStore
 from pytest_perfcache.trace.marks import MarkTracer, _enter, _enter_on, _leave
 from pytest_perfcache.trace.stateful import Stateful
 
@@ -253,3 +254,87 @@ def test_the_dictionary_in_the_constants_can_be_pickled_and_then_marks_into_the_
 
     assert pickle.loads(pickle.dumps(hits)) == {}
     assert tracer.take() == [0]
+
+
+def _constants(code: CodeType) -> list[object]:
+    """The constants of code and of the code in it, with what belongs to a tracer by its kind."""
+    found: list[object] = []
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found.append((constant.co_qualname, constant.co_code, constant.co_linetable, _constants(constant)))
+        else:
+            plain = isinstance(constant, int | str | bytes | float | complex | tuple | frozenset | type(None))
+            found.append(constant if plain or constant is ... or callable(constant) else type(constant).__name__)
+    return found
+
+
+def _module(name: str) -> CodeType:
+    return compile((STDLIB / name).read_text("utf-8"), name, "exec")
+
+
+@pytest.mark.parametrize("name", ["argparse.py", "contextlib.py", "dataclasses.py", "asyncio/tasks.py", "typing.py"])
+def test_code_that_was_kept_is_the_code_that_would_be_marked(name: str, tmp_path: Path) -> None:
+    plain, known = _module(name), []
+    for _ in range(2):
+        codes = Codes()
+        tracer = MarkTracer(codes, CodeStore(str(tmp_path)))
+        code = tracer.instrument(plain, name)
+        known.append(
+            (
+                code.co_code,
+                _constants(code),
+                codes.names,
+                codes.imports,
+                codes.reflective,
+                codes.looks_at_lines,
+                codes.stateful,
+                codes.steps,
+                codes.mentions,
+            )
+        )
+        tracer.close()
+    assert list((tmp_path / "code").iterdir())
+    assert known[0] == known[1]
+
+
+def test_functions_of_kept_code_are_seen_and_can_be_watched(tmp_path: Path) -> None:
+    code = compile("def one():\n    return 1\ndef two():\n    return 2\n", "m.py", "exec")
+    MarkTracer(Codes(), CodeStore(str(tmp_path))).instrument(code, "m.py")
+    for _ in range(2):
+        codes = Codes()
+        tracer = MarkTracer(codes, CodeStore(str(tmp_path)))
+        namespace: dict[str, Any] = {}
+        exec(tracer.instrument(code, "m.py"), namespace)
+        namespace["two"]()
+        assert [codes.names[number] for number in tracer.take()] == [("m.py", "two")]
+        assert tracer.watch(namespace["one"]) == codes.enter("m.py", "one")
+        tracer.close()
+
+
+@pytest.mark.parametrize("keep", [0, 10, 40, 200])
+def test_kept_code_that_is_damaged_is_marked_anew(keep: int, tmp_path: Path) -> None:
+    code = _module("contextlib.py")
+    first = MarkTracer(Codes(), CodeStore(str(tmp_path)))
+    expected = first.instrument(code, "contextlib.py")
+    first.close()
+    (file,) = (tmp_path / "code").iterdir()
+    file.write_bytes(file.read_bytes()[:keep])
+    assert CodeStore(str(tmp_path)).get("contextlib.py", code) is None
+    again = MarkTracer(Codes(), CodeStore(str(tmp_path))).instrument(code, "contextlib.py")
+    assert again.co_code == expected.co_code
+
+
+def test_kept_code_counts_for_the_same_code_alone(tmp_path: Path) -> None:
+    store = CodeStore(str(tmp_path))
+    store.put("m.py", compile("a = 1", "m.py", "exec"), "what was kept")
+    store.flush()
+    assert store.get("m.py", compile("a = 1", "m.py", "exec")) == "what was kept"
+    assert store.get("m.py", compile("a = 2", "m.py", "exec")) is None
+    assert store.get("other.py", compile("a = 1", "m.py", "exec")) is None
+
+
+def test_nothing_is_written_where_the_cache_has_no_directory(tmp_path: Path) -> None:
+    store = CodeStore(str(tmp_path / "none"))
+    store.put("m.py", compile("a = 1", "m.py", "exec"), 1)
+    store.flush()
+    assert list(tmp_path.iterdir()) == []
