@@ -10,6 +10,7 @@ import contextlib
 import marshal
 import os
 import sys
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
@@ -44,12 +45,12 @@ class CodeStore:
         body = data[2 * _PRINT :]
         if data[:_PRINT] != self._key(code) or data[_PRINT : 2 * _PRINT] != fingerprint(body):
             return None
-        return marshal.loads(body)
+        return marshal.loads(zlib.decompress(body))
 
     def put(self, path: str, code: CodeType, value: Any) -> None:
         """Keep it, at the end; what can not be written down is left out."""
         try:
-            body = marshal.dumps(value)
+            body = zlib.compress(marshal.dumps(value), 1)
         except ValueError:
             return
         self._fresh[path] = self._key(code) + fingerprint(body) + body
