@@ -141,7 +141,7 @@ class LookupObserver:
         elif name in self._made:
             self._recorder.stand_on(self._made[name])
         elif name not in self._before and _is_made(module):
-            if unit is None and self._modules.was_there(name, module):
+            if unit is None and self._modules.was_there(name):
                 self._recorder.spoil(f"uses {name}, which is in sys.modules and was not imported")
             elif unit is not None:
                 self._made[name] = unit
