@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from pytest_perfcache.run.accounting import AccountPlugin
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.describing import Knowledge
+from pytest_perfcache.run.gradual import GradualStartPlugin
 from pytest_perfcache.schedule.jobs import Job, Order
+from pytest_perfcache.schedule.machine import read_machine
 from pytest_perfcache.schedule.meta import TestMeta
-from pytest_perfcache.schedule.xdist_scheduler import ControllerSide
+from pytest_perfcache.schedule.xdist_scheduler import OWN_DISTS, ControllerSide
 from pytest_perfcache.schedule.xdist_worker import LINK, WorkerSide
 
 
@@ -28,6 +31,9 @@ def distribute(config: pytest.Config, knowledge: Knowledge) -> AccountPlugin:
 
     side = ControllerSide(config, describe, capacities=settings.resources, order=Order(settings.order))
     config.pluginmanager.register(side, "perfcache-scheduling")
+    if config.option.dist in OWN_DISTS:
+        at_once = max(2, math.ceil(read_machine().cores))
+        config.pluginmanager.register(GradualStartPlugin(config, at_once, side.seconds_left), "perfcache-gradual")
     account = AccountPlugin(lambda: jobs, lambda: side.scheduling.assignment.waits if side.scheduling else ())
     config.pluginmanager.register(account, "perfcache-account")
     return account

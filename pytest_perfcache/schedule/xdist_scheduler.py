@@ -7,6 +7,7 @@ have failed as `--maxfail` allows.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -215,6 +216,16 @@ class ControllerSide:
         self._maxfail: Final[int] = config.getoption("maxfail")
         self._schedules: Final = config.getoption("dist") in OWN_DISTS
         self._failures = 0
+
+    def seconds_left(self) -> float:
+        """For how long the workers will have tests to begin; infinity where that of one is not known."""
+        found = self.scheduling
+        if found is None or found.assignment.stopped:
+            return 0.0
+        pending = list(found.assignment.pending)
+        if any(job.is_new or job.failed_last for job in pending):
+            return math.inf
+        return sum(job.seconds for job in pending) / max(1, len(found.assignment.workers))
 
     @pytest.hookimpl
     def pytest_configure_node(self, node: WorkerController) -> None:

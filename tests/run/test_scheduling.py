@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -163,9 +164,9 @@ def test_with_x_and_four_workers_no_test_starts_once_the_failure_has_arrived(
     """The three tests that run when it arrives wait for that; then their workers are free, and take no other."""
     project.write(test_a=FAILING_BESIDE_THREE)
     if durations_are_known:
-        slow = '@pytest.mark.parametrize("i", range(100))\ndef test_slow(i):\n    pass\n'
-        project.write(test_a=f"def test_fails():\n    pass\n{slow}")
-        project.run()
+        slow = '@pytest.mark.parametrize("i", range(100))\ndef test_slow(i):\n    time.sleep(0.1)\n'
+        project.write(test_a=f"import time\ndef test_fails():\n    pass\n{slow}")
+        project.run("-n4")
         project.write(test_a=FAILING_BESIDE_THREE)
     project.write(conftest=ARRIVED)
     run = project.run("-n4", "-x", "--perfcache-order=file")
@@ -319,3 +320,28 @@ def test_a_value_that_can_not_be_used_is_a_usage_error(project: Project, argumen
 
     assert run.code == USAGE_ERROR
     assert argument.partition("=")[0] in run.output
+
+
+# Starting workers.
+
+WORKERS = """
+import os
+def test_count():
+    assert os.environ["PYTEST_XDIST_WORKER_COUNT"] == "6"
+"""
+
+
+def test_a_worker_that_would_come_too_late_is_not_started(project: Project) -> None:
+    project.write(test_a='@pytest.mark.parametrize("i", range(40))\ndef test_short(i):\n    pass\n', test_b=WORKERS)
+    project.run()
+    again = project.run("-n6", "--perfcache-verify=100%")
+    assert re.search(r"on [12] workers?$", again.output, re.MULTILINE), again.output
+    assert "41 passed" in again.output
+
+
+def test_all_workers_that_were_asked_for_start_where_there_is_work_for_them(project: Project) -> None:
+    slow = 'import time\n@pytest.mark.parametrize("i", range(60))\ndef test_slow(i):\n    time.sleep(0.25)\n'
+    project.write(test_a=slow, test_b=WORKERS)
+    run = project.run("-n6")
+    assert "on 6 workers" in run.output, run.output
+    assert "61 passed" in run.output
