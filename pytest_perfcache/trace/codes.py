@@ -126,7 +126,12 @@ class Codes:
 
     def number(self, path: str, code: CodeType) -> int:
         """The number of a function whose code is here."""
-        return self.add(path, enclosing_name(code.co_qualname), Read.of(code, path))
+        return self.read_in(path, code)[0]
+
+    def read_in(self, path: str, code: CodeType) -> tuple[int, Read]:
+        """The same, with what was read."""
+        read = Read.of(code, path)
+        return self.add(path, enclosing_name(code.co_qualname), read), read
 
     def add(self, path: str, qualname: str, read: Read) -> int:
         """The number of a function whose code was read."""

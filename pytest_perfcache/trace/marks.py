@@ -12,7 +12,6 @@ import sys
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Final
 
-from pytest_perfcache.model import enclosing_name
 from pytest_perfcache.trace import bytecode
 from pytest_perfcache.trace.codes import Codes, Read, is_function
 
@@ -76,10 +75,8 @@ class MarkTracer:
         )
         if not is_function(code):
             return code.replace(co_consts=constants)
-        qualname = enclosing_name(code.co_qualname)
-        read = Read.of(code, path)
-        reads.append((qualname, read))
-        number = self._codes.add(path, qualname, read)
+        number, read = self._codes.read_in(path, code)
+        reads.append((self._codes.names[number][1], read))
         if number in self._codes.stateful:
             return self._watched(code, constants, number)
         return self._marked(code, constants, number)

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_perfcache.model import enclosing_name
 from pytest_perfcache.trace.calls import CallTracer, call_tracer
-from pytest_perfcache.trace.codes import Codes
+from pytest_perfcache.trace.codes import Codes, Read
 from pytest_perfcache.trace.stateful import Stateful
 from tests.trace.programs import PROGRAMS
 
@@ -208,10 +208,10 @@ def line_events(run: Callable[[], object], traced_by: str) -> list[tuple[str, st
 class Suspicious(Codes):
     """Holds every function for one that keeps something."""
 
-    def number(self, path: str, code: CodeType) -> int:
-        number = super().number(path, code)
+    def read_in(self, path: str, code: CodeType) -> tuple[int, Read]:
+        number, read = super().read_in(path, code)
         self.stateful[number] = Stateful(holders=code.co_varnames[: min(1, code.co_argcount)])
-        return number
+        return number, read
 
 
 @pytest.mark.parametrize("codes", [Codes, Suspicious])

@@ -23,7 +23,7 @@ import pytest
 if sys.version_info >= (3, 14):
     pytest.skip("3.14 and later have sys.monitoring instead of marks", allow_module_level=True)
 
-from pytest_perfcache.trace.codes import SUSPENDS, Codes, is_function, nested
+from pytest_perfcache.trace.codes import SUSPENDS, Codes, Read, is_function, nested
 from pytest_perfcache.trace.codestore import CodeStore
 from pytest_perfcache.trace.marks import MarkTracer, _enter, _enter_on, _leave
 from pytest_perfcache.trace.stateful import Stateful
@@ -44,10 +44,10 @@ def functions(code: CodeType) -> Iterator[CodeType]:
 class Suspicious(Codes):
     """Holds every function for one that keeps something in its first argument."""
 
-    def number(self, path: str, code: CodeType) -> int:
-        number = super().number(path, code)
+    def read_in(self, path: str, code: CodeType) -> tuple[int, Read]:
+        number, read = super().read_in(path, code)
         self.stateful[number] = Stateful(holders=code.co_varnames[: min(1, code.co_argcount)])
-        return number
+        return number, read
 
 
 def pairs() -> Iterator[tuple[CodeType, CodeType]]:
