@@ -7,35 +7,50 @@ the capacities (`gpu=2,licence=3`), `PERFCACHE_TEST_ORDER` the order.
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import TYPE_CHECKING
-
-from pytest_perfcache.schedule.jobs import Job, Order
-from pytest_perfcache.schedule.meta import TestMeta, job_of
-from pytest_perfcache.schedule.xdist_scheduler import ControllerSide
-from pytest_perfcache.schedule.xdist_worker import LINK, WorkerSide
-from pytest_perfcache.settings import parse_resources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytest
 
+    from pytest_perfcache.schedule.jobs import Job
+    from pytest_perfcache.schedule.meta import TestMeta
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Each process imports what it needs, as with the whole plugin."""
     for mark in ("resource", "serial", "parallel_safe"):
         config.addinivalue_line("markers", f"{mark}: scheduling")
     workerinput = getattr(config, "workerinput", None)
-    if workerinput is not None and LINK in workerinput:
-        config.pluginmanager.register(WorkerSide(config), "perfcache-schedule-worker")
-    elif workerinput is None and config.getoption("tx"):
-        path = config.rootpath / "estimates.json"
-        estimates: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    if workerinput is not None:
+        from pytest_perfcache.schedule.xdist_worker import LINK, WorkerSide
 
-        def describe(metas: Sequence[TestMeta]) -> list[Job]:
-            return [job_of(meta, estimates.get(meta.nodeid, 0.05)) for meta in metas]
+        if LINK in workerinput:
+            config.pluginmanager.register(WorkerSide(config), "perfcache-schedule-worker")
+    elif config.getoption("tx"):
+        _control(config)
 
-        capacities = parse_resources(os.environ.get("PERFCACHE_TEST_CAPACITIES", ""))
-        order = Order(os.environ.get("PERFCACHE_TEST_ORDER", "auto"))
-        side = ControllerSide(config, describe, capacities=capacities, order=order)
-        config.pluginmanager.register(side, "perfcache-schedule-controller")
+
+def _control(config: pytest.Config) -> None:
+    from pytest_perfcache.run.gradual import GradualStartPlugin
+    from pytest_perfcache.schedule.jobs import Order
+    from pytest_perfcache.schedule.machine import read_machine
+    from pytest_perfcache.schedule.meta import job_of
+    from pytest_perfcache.schedule.xdist_scheduler import ControllerSide
+    from pytest_perfcache.settings import parse_resources
+
+    path = config.rootpath / "estimates.json"
+    estimates: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+
+    def describe(metas: Sequence[TestMeta]) -> list[Job]:
+        return [job_of(meta, estimates.get(meta.nodeid, 0.05)) for meta in metas]
+
+    capacities = parse_resources(os.environ.get("PERFCACHE_TEST_CAPACITIES", ""))
+    order = Order(os.environ.get("PERFCACHE_TEST_ORDER", "auto"))
+    side = ControllerSide(config, describe, capacities=capacities, order=order)
+    config.pluginmanager.register(side, "perfcache-schedule-controller")
+    gradual = GradualStartPlugin(config, max(2, math.ceil(read_machine().cores)), side.seconds_left)
+    config.pluginmanager.register(gradual, "perfcache-schedule-gradual")

@@ -25,6 +25,7 @@ class GradualStartPlugin:
         self._at_once = at_once
         self._left = left
         self._held: list[Any] = []
+        """Specifications of workers, and once they have a process, its gateways."""
         self._total = 0
         self._ready = 0
         """Workers that have collected, and whose place nobody has taken yet."""
@@ -38,6 +39,17 @@ class GradualStartPlugin:
         self._total = len(specs)
         self._held = [spec for spec in specs if spec.popen][self._at_once :]
         specs[:] = [spec for spec in specs if not any(spec is held for held in self._held)]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Make the processes of the others while the first workers start: later nobody would be served meanwhile."""
+        manager = self._xdist.nodemanager
+        with harmless("starts fewer workers"):
+            self._held = [manager.group.makegateway(spec) for spec in self._held]
+
+    @property
+    def _xdist(self) -> Any:
+        return self._config.pluginmanager.getplugin("dsession")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -63,9 +75,15 @@ class GradualStartPlugin:
             self._start()
 
     def _start(self) -> None:
-        session: Any = self._config.pluginmanager.getplugin("dsession")
-        spec = self._held.pop(0)
-        session.nodemanager.specs.append(spec)
+        """As xdist's own ``NodeManager.setup_node``, for a process that is there."""
+        from xdist.workermanage import WorkerController
+
+        gateway, xdist = self._held.pop(0), self._xdist
         with harmless("starts a worker less"):
+            xdist.nodemanager.specs.append(gateway.spec)
+            self._config.hook.pytest_xdist_newgateway(gateway=gateway)
+            node = WorkerController(xdist.nodemanager, gateway, self._config, xdist.queue.put)
+            gateway.node = node  # keeps it alive
+            node.setup()
             # Private, and the only way: xdist does the same when it replaces a lost worker.
-            session._active_nodes.add(session.nodemanager.setup_node(spec, session.queue.put))
+            xdist._active_nodes.add(node)
