@@ -210,6 +210,7 @@ def _pytest(directory: Path, scheduler: str, *options: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:perfcache", "-p", "no:cacheprovider", *options]
     stamps = str(directory / "stamps.txt")
     environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), "STAMPS": stamps, "SCHEDULER": scheduler}
+    environ["PERFCACHE_TEST_GRADUAL"] = "1"
     subprocess.run(command, cwd=directory, env=environ, check=True, capture_output=True)
 
 

@@ -1,7 +1,8 @@
 """A plugin that wires the scheduler alone into pytest, for runs with real workers.
 
 `estimates.json` in the root directory holds expected seconds by node id, `PERFCACHE_TEST_CAPACITIES`
-the capacities (`gpu=2,licence=3`), `PERFCACHE_TEST_ORDER` the order.
+the capacities (`gpu=2,licence=3`), `PERFCACHE_TEST_ORDER` the order; with `PERFCACHE_TEST_GRADUAL` workers start as
+cores have room for them.
 """
 
 from __future__ import annotations
@@ -46,11 +47,13 @@ def _control(config: pytest.Config) -> None:
     estimates: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
 
     def describe(metas: Sequence[TestMeta]) -> list[Job]:
-        return [job_of(meta, estimates.get(meta.nodeid, 0.05)) for meta in metas]
+        jobs = [job_of(meta, estimates.get(meta.nodeid, 0.05)) for meta in metas]
+        return [job._replace(is_new=job.key not in estimates) for job in jobs]
 
     capacities = parse_resources(os.environ.get("PERFCACHE_TEST_CAPACITIES", ""))
     order = Order(os.environ.get("PERFCACHE_TEST_ORDER", "auto"))
     side = ControllerSide(config, describe, capacities=capacities, order=order)
     config.pluginmanager.register(side, "perfcache-schedule-controller")
-    gradual = GradualStartPlugin(config, max(2, math.ceil(read_machine().cores)), side.seconds_left)
-    config.pluginmanager.register(gradual, "perfcache-schedule-gradual")
+    if "PERFCACHE_TEST_GRADUAL" in os.environ:
+        gradual = GradualStartPlugin(config, max(2, math.ceil(read_machine().cores)), side.seconds_left)
+        config.pluginmanager.register(gradual, "perfcache-schedule-gradual")
