@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks.corpus import COMMON, Suite, pip
 from benchmarks.specs import Spec
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 TESTS_PER_FILE = 50
 FUNCTIONS = 10
@@ -70,6 +73,16 @@ def write(tree: Path, tests: int) -> None:
     for number in range(-(-tests // TESTS_PER_FILE)):
         (package / f"part{number:04}.py").write_text(part())
         (folder / f"test_part{number:04}.py").write_text(test_file(number))
+
+
+@contextmanager
+def small_project(tests: int) -> Iterator[Path]:
+    """Such a suite for as long as the block lasts, with a directory `empty` that holds no tests."""
+    with TemporaryDirectory() as directory:
+        project = Path(directory, "project")
+        write(project, tests)
+        (project / "empty").mkdir()
+        yield project
 
 
 def part() -> str:

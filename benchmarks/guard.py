@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.generated import write
+from benchmarks.generated import small_project
 from benchmarks.startup import run
 from benchmarks.tables import table
 
@@ -63,10 +62,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--python", default=sys.executable, help="an interpreter with the plugin installed")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as directory:
-        project = Path(directory, "project")
-        write(project, TESTS)
-        (project / "empty").mkdir()
+    with small_project(TESTS) as project:
         spent = measure(project, options.python, options.rounds)
     rows, above = [], False
     for limit in LIMITS:

@@ -11,14 +11,13 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.generated import write
+from benchmarks.generated import small_project
 from benchmarks.tables import REPOSITORY, put, table
 
 PAGE = REPOSITORY / "docs" / "explanation" / "profile.md"
@@ -139,10 +138,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--write-docs", action="store_true", help=f"put the tables into {PAGE.name}")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as directory:
-        project = Path(directory, "project")
-        write(project, TESTS)
-        (project / "empty").mkdir()
+    with small_project(TESTS) as project:
         samples = measure(project, options.python, options.rounds)
         plain = imports(project, options.python, "-p", "no:perfcache")
         ours = imports(project, options.python)

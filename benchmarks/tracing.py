@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.tables import table
 from pytest_perfcache.trace import monitor
-from pytest_perfcache.trace.calls import call_tracer
+from pytest_perfcache.trace.calls import CallTracer, call_tracer
 from pytest_perfcache.trace.codes import Codes, nested
 
 FUNCTIONS = 200
@@ -55,19 +55,21 @@ def load(instrument: Callable[[CodeType], CodeType] = lambda code: code) -> Prog
 @contextmanager
 def ours() -> Iterator[tuple[Program, Look]]:
     """The tracer of this interpreter."""
-    tracer = call_tracer(Codes())
-    if tracer is None:
-        raise RuntimeError("every tool id is taken")
-    try:
-        yield load(lambda code: tracer.instrument(code, "program.py")), tracer.take
-    finally:
-        tracer.close()
+    with traced_by(call_tracer(Codes())) as found:
+        yield found
 
 
 @contextmanager
 def local_events() -> Iterator[tuple[Program, Look]]:
     """Our tracer for interpreters whose bytecode we do not know: local events that are armed one by one."""
-    tracer: Any = getattr(monitor, "MonitorTracer").acquire(Codes())  # noqa: B009 - for type checkers on 3.11
+    tracer = getattr(monitor, "MonitorTracer").acquire(Codes())  # noqa: B009 - for type checkers on 3.11
+    with traced_by(tracer) as found:
+        yield found
+
+
+@contextmanager
+def traced_by(tracer: CallTracer | None) -> Iterator[tuple[Program, Look]]:
+    """One of our tracers; RuntimeError where other tools left no place for it."""
     if tracer is None:
         raise RuntimeError("every tool id is taken")
     try:

@@ -8,7 +8,6 @@ cores have room for them.
 from __future__ import annotations
 
 import json
-import math
 import os
 from typing import TYPE_CHECKING
 
@@ -36,9 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _control(config: pytest.Config) -> None:
-    from pytest_perfcache.run.gradual import GradualStartPlugin
+    from pytest_perfcache.run.gradual import start_gradually
     from pytest_perfcache.schedule.jobs import Order
-    from pytest_perfcache.schedule.machine import read_machine
     from pytest_perfcache.schedule.meta import job_of
     from pytest_perfcache.schedule.xdist_scheduler import ControllerSide
     from pytest_perfcache.settings import parse_resources
@@ -55,5 +53,4 @@ def _control(config: pytest.Config) -> None:
     side = ControllerSide(config, describe, capacities=capacities, order=order)
     config.pluginmanager.register(side, "perfcache-schedule-controller")
     if "PERFCACHE_TEST_GRADUAL" in os.environ:
-        gradual = GradualStartPlugin(config, max(2, math.ceil(read_machine().cores)), side.seconds_left)
-        config.pluginmanager.register(gradual, "perfcache-schedule-gradual")
+        start_gradually(config, side.seconds_left)

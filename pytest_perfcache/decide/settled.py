@@ -136,7 +136,17 @@ class Settled:
         if same is not None and same.left_out < found.left_out:
             state = same._replace(agreed=agreed)
         else:
-            state = State(mask, *found[2:7], agreed, found.selection, found.left_out)
+            state = State(
+                facts=mask,
+                tests=found.tests,
+                seconds=found.seconds,
+                oldest=found.oldest,
+                items=found.items,
+                entry=found.entry,
+                agreed=agreed,
+                selection=found.selection,
+                left_out=found.left_out,
+            )
         self.states[found.path] = (state, *(other for other in others if other is not same))[:KEPT]
 
     def drop(self, path: str) -> None:
@@ -179,7 +189,8 @@ class Settled:
         tail: list[bytes] = [fact.fingerprint for fact in table.facts]
         for path, states in table.states.items():
             for state in states:
-                rows.append([path, *state[1:4], *state[5:7], state.selection.hex(), state.left_out])
+                row = [path, state.tests, state.seconds, state.oldest, state.entry, state.agreed]
+                rows.append([*row, state.selection.hex(), state.left_out])
                 tail += (state.facts.to_bytes(width, "little"), state.items)
         head = json.dumps([[fact.key for fact in table.facts], rows], separators=(",", ":")).encode()
         return _MAGIC + zlib.compress(b"".join((len(head).to_bytes(8, "little"), head, *tail)), 1)

@@ -34,6 +34,14 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a file at once or not at all, whoever else writes it; OSError where that can not be done."""
+    draft = f"{path}.{os.getpid()}"
+    with _open(draft, "wb") as file:
+        file.write(data)
+    os.replace(draft, path)
+
+
 class Signature(NamedTuple):
     """What tells an untouched file: size in bytes, modification and change time in nanoseconds, inode."""
 

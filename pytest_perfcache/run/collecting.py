@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -37,11 +38,8 @@ _DO_NOT_CARE: Final = ("_pytest.", "pytest_perfcache.", "xdist.", "__channelexec
 xdist's (in a worker under the name of its channel), and hypothesis', which only puts a mark on its tests."""
 
 
-class _Unseen:
-    """Stands for a test that nobody looked at, where the terminal counts; other plugins look at what it counted."""
-
-
-_UNSEEN: Final = _Unseen()
+_UNSEEN: Final = SimpleNamespace()
+"""Stands for a test that nobody looked at, where the terminal counts; other plugins look at what it counted."""
 
 
 class LightPlugin:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from pytest_perfcache.run.accounting import AccountPlugin
-from pytest_perfcache.run.config import settings_of
-from pytest_perfcache.run.describing import Knowledge
-from pytest_perfcache.run.gradual import GradualStartPlugin
-from pytest_perfcache.schedule.jobs import Job, Order
-from pytest_perfcache.schedule.machine import read_machine
-from pytest_perfcache.schedule.meta import TestMeta
-from pytest_perfcache.schedule.xdist_scheduler import OWN_DISTS, ControllerSide
 from pytest_perfcache.schedule.xdist_worker import LINK, WorkerSide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pytest
+
+    from pytest_perfcache.run.accounting import AccountPlugin
+    from pytest_perfcache.run.describing import Knowledge
+    from pytest_perfcache.schedule.jobs import Job
+    from pytest_perfcache.schedule.meta import TestMeta
 
 
 def distribute(config: pytest.Config, knowledge: Knowledge) -> AccountPlugin:
-    """On the controller: schedule where xdist's own way was not asked for, and account for what became of the time."""
+    """On the controller: schedule where xdist's own way was not asked for, and account for what became of the time.
+
+    Imports its half itself: no worker needs it.
+    """
+    from pytest_perfcache.run.accounting import AccountPlugin
+    from pytest_perfcache.run.config import settings_of
+    from pytest_perfcache.run.gradual import start_gradually
+    from pytest_perfcache.schedule.jobs import Order
+    from pytest_perfcache.schedule.xdist_scheduler import OWN_DISTS, ControllerSide
+
     settings = settings_of(config)
     jobs: dict[str, Job] = {}
 
@@ -32,8 +39,7 @@ def distribute(config: pytest.Config, knowledge: Knowledge) -> AccountPlugin:
     side = ControllerSide(config, describe, capacities=settings.resources, order=Order(settings.order))
     config.pluginmanager.register(side, "perfcache-scheduling")
     if config.option.dist in OWN_DISTS:
-        at_once = max(2, math.ceil(read_machine().cores))
-        config.pluginmanager.register(GradualStartPlugin(config, at_once, side.seconds_left), "perfcache-gradual")
+        start_gradually(config, side.seconds_left)
     account = AccountPlugin(lambda: jobs, lambda: side.scheduling.assignment.waits if side.scheduling else ())
     config.pluginmanager.register(account, "perfcache-account")
     return account

@@ -15,6 +15,13 @@ from typing import Any
 import pytest
 
 from pytest_perfcache.run.faults import harmless
+from pytest_perfcache.schedule.machine import read_machine
+
+
+def start_gradually(config: pytest.Config, left: Callable[[], float]) -> None:
+    """On the controller, with a scheduler of ours. ``left``: seconds for which tests will wait for a worker."""
+    at_once = max(2, math.ceil(read_machine().cores))
+    config.pluginmanager.register(GradualStartPlugin(config, at_once, left), "perfcache-gradual")
 
 
 class GradualStartPlugin:
@@ -25,7 +32,9 @@ class GradualStartPlugin:
         self._at_once = at_once
         self._left = left
         self._held: list[Any] = []
-        """Specifications of workers, and once they have a process, its gateways."""
+        """Specifications of workers that xdist does not start."""
+        self._waiting: list[Any] = []
+        """Gateways to their processes."""
         self._total = 0
         self._ready = 0
         """Workers that have collected, and whose place nobody has taken yet."""
@@ -45,7 +54,7 @@ class GradualStartPlugin:
         """Make the processes of the others while the first workers start: later nobody would be served meanwhile."""
         manager = self._xdist.nodemanager
         with harmless("starts fewer workers"):
-            self._held = [manager.group.makegateway(spec) for spec in self._held]
+            self._waiting = [manager.group.makegateway(spec) for spec in self._held]
 
     @property
     def _xdist(self) -> Any:
@@ -64,21 +73,21 @@ class GradualStartPlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logstart(self) -> None:
         """A worker that has collected has begun: now there is room for another one's start."""
-        while self._held and self._ready > 0 and self._left() > self._shortest:
+        while self._waiting and self._ready > 0 and self._left() > self._shortest:
             self._ready -= 1
             self._start()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, error: object | None) -> None:
         """One that was kept back takes the place of a lost worker."""
-        if error is not None and self._held:
+        if error is not None and self._waiting:
             self._start()
 
     def _start(self) -> None:
         """As xdist's own ``NodeManager.setup_node``, for a process that is there."""
         from xdist.workermanage import WorkerController
 
-        gateway, xdist = self._held.pop(0), self._xdist
+        gateway, xdist = self._waiting.pop(0), self._xdist
         with harmless("starts a worker less"):
             xdist.nodemanager.specs.append(gateway.spec)
             self._config.hook.pytest_xdist_newgateway(gateway=gateway)

@@ -145,10 +145,11 @@ class _Settler(NamedTuple):
     def find(self, collection: Collection) -> Findings | None:
         """What is known of the module now; None where not every test of it is sure to be a hit."""
         path, left_out = collection.path, set(collection.left_out)
+        selected = [nodeid for nodeid in collection.nodeids if nodeid not in left_out]
         recorded: set[Fact] = set(collection.facts)
         standing: set[Fact] = set()
         seconds, oldest = 0.0, float("inf")
-        for nodeid in (nodeid for nodeid in collection.nodeids if nodeid not in left_out):
+        for nodeid in selected:
             fresh = self.fresh.get(nodeid)
             record = self._standing(path, nodeid) if fresh is None else self._recorded(path, nodeid, fresh)
             if record is None:
@@ -159,18 +160,17 @@ class _Settler(NamedTuple):
         facts = _joined((*recorded, *self._as_now(standing), *self._of_the_run()))
         if facts is None:
             return None
-        items = fingerprint(collection.sketch)
         return Findings(
-            path,
-            facts,
-            len(collection.nodeids) - len(left_out),
-            seconds,
-            oldest,
-            items,
-            collection.entry,
-            collection.parametrized,
-            self.chosen.selection,
-            len(left_out),
+            path=path,
+            facts=facts,
+            tests=len(selected),
+            seconds=seconds,
+            oldest=oldest,
+            items=fingerprint(collection.sketch),
+            entry=collection.entry,
+            parametrized=collection.parametrized,
+            selection=self.chosen.selection,
+            left_out=len(left_out),
         )
 
     def _recorded(self, path: str, nodeid: str, history: History) -> Record | None:

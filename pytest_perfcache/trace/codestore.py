@@ -14,7 +14,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
-from pytest_perfcache.facts.stats import read_bytes, stat
+from pytest_perfcache.facts.stats import read_bytes, stat, write_bytes
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -24,7 +24,6 @@ _MAKERS: Final = ("bytecode.py", "codes.py", "marks.py", "stateful.py")
 """What decides how code is marked, and what is known of it."""
 _WITHOUT_REFERENCES: Final = 2
 """The version of marshal's format in which the same code always gives the same bytes."""
-_open: Final = open  # tests put another one into `builtins`
 
 
 class CodeStore:
@@ -62,10 +61,7 @@ class CodeStore:
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(self._file("")), exist_ok=True)
             for path, data in self._fresh.items():
-                beside = f"{self._file(path)}-{os.getpid()}"
-                with _open(beside, "wb") as file:
-                    file.write(data)
-                os.replace(beside, self._file(path))
+                write_bytes(self._file(path), data)
         self._fresh.clear()
 
     def _key(self, code: CodeType) -> bytes:

@@ -47,6 +47,7 @@ def frameless(function: Callable[..., object]) -> Any:
     class Frameless:
         fail: Callable[[], None]
 
+        @like_machinery
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             try:
@@ -57,7 +58,6 @@ def frameless(function: Callable[..., object]) -> Any:
                 failed.fail = functools.partial(_FINISHED.throw, error)
                 return failed
 
-    Frameless.__new__ = staticmethod(like_machinery(Frameless.__new__))  # type: ignore[method-assign]
     Frameless.__init__ = property(operator.methodcaller("fail"))  # type: ignore[assignment, method-assign]
     Frameless.__name__ = Frameless.__qualname__ = function.__name__
     Frameless.__doc__ = function.__doc__

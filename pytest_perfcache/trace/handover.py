@@ -7,18 +7,14 @@ ends, when the project's own modules may shadow the standard library's.
 from __future__ import annotations
 
 import marshal
-import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_perfcache.facts.stats import Signature, read_bytes
+from pytest_perfcache.facts.stats import Signature, read_bytes, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pytest_perfcache.model import Fingerprint
-
-
-_open: Final = open  # tests put another one into `builtins`
 
 
 class Seen(NamedTuple):
@@ -72,9 +68,7 @@ class Handover(NamedTuple):
 
     def write(self, target: str) -> None:
         """At once or not at all."""
-        draft = f"{target}.part"
-        _write(draft, self.encode())
-        os.replace(draft, target)
+        write_bytes(target, self.encode())
 
 
 class Setup(NamedTuple):
@@ -84,16 +78,11 @@ class Setup(NamedTuple):
     scratch: tuple[str, ...]
 
     def write(self, target: str) -> None:
-        _write(target, marshal.dumps(tuple(self)))
+        write_bytes(target, marshal.dumps(tuple(self)))
 
     @classmethod
     def read(cls, source: str) -> Setup:
         return cls(*marshal.loads(read_bytes(source)))
-
-
-def _write(path: str, data: bytes) -> None:
-    with _open(path, "wb") as file:
-        file.write(data)
 
 
 def _plain(signature: Signature | None) -> tuple[int, ...] | None:

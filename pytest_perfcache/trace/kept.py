@@ -26,7 +26,7 @@ from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 from pytest_perfcache.trace.unit import Unit
-from pytest_perfcache.trace.versions import PLAIN, contents, find, is_scalar, marks, same, version
+from pytest_perfcache.trace.versions import PLAIN, SMALL, contents, find, is_scalar, marks, same, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence, Set
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _ACTIVATIONS: Final = 500
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
-_PLACEHOLDERS: Final = (str, bytes, int, float, complex, bool, type(None), type, FunctionType)
+_PLACEHOLDERS: Final = (*SMALL, type, FunctionType)
 _identity: Final = object.__hash__
 """Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
 _SETTLED: Final = 20

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
-_SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
-_SCALARS: Final = frozenset((int, float, complex, bool, str, bytes, type(None), object))
+SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
+_SCALARS: Final = frozenset((*SMALL, object))
 _identity: Final = object.__hash__
 """Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
-_SMALL_KINDS: Final = frozenset(map(_identity, _SMALL))
+_SMALL_KINDS: Final = frozenset(map(_identity, SMALL))
 """Types by identity: a metaclass may give them a hash of its own."""
 PLAIN: Final = (dict, list, set)
 _LOOKED_INTO: Final = 100
