@@ -65,6 +65,20 @@ def split_block(name: str) -> tuple[str, str]:
     return path, qualname
 
 
+def defaults_of(qualname: str) -> str:
+    """What stands for the default values of a function where its own qualified name stands for its body.
+
+    >>> defaults_of("Cart.total")
+    'Cart.total()'
+    """
+    return f"{qualname}()"
+
+
+def is_defaults(name: str) -> bool:
+    """Whether a name is one that :func:`defaults_of` made."""
+    return name.endswith("()")
+
+
 def enclosing_name(qualname: str) -> str:
     """The named scope around a lambda, comprehension or generator expression.
 

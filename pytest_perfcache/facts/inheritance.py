@@ -24,7 +24,7 @@ class Inheritance:
 
     def is_plain(self, path: str, analysis: Analysis, values: Iterable[str]) -> bool:
         """Whether all classes whose attributes are among these values are plain, with all their bases."""
-        owners = {name.rpartition(".")[0] for name in values if "." in name and not name.endswith("()")}
+        owners = {name.rpartition(".")[0] for name in values if "." in name}
         return all(self._plain(path, analysis, owner, frozenset()) for owner in owners)
 
     def _plain(self, path: str, analysis: Analysis, name: str, seen: frozenset[tuple[str, str]]) -> bool:

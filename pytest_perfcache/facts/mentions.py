@@ -8,7 +8,6 @@ code uses. The other sorts are marked by their first character:
            but what it stands for elsewhere is not used
 ``$name``  like a name alone, but no import statement binds it, so that it is one of this module's own
 ``:name``  stands in the annotation of a function that has no decorator
-``=name``  used as a value, and not only called or asked for an attribute; ``=$name`` for an own one
 ``@a.b``   a module or package that is used as a value, or a text that could be its name
 ``~word``  a word of a longer text
 ``^name``  part of an import statement's path
@@ -179,13 +178,12 @@ def mentions_of(node: ast.AST, context: Context) -> Iterator[str]:
             yield context.own(node) + name
             yield from _reflective(node, name, context)
             if context.is_value(node):
-                yield from _used_as_value(node, name, context)
+                yield from _module_given(node, name, context)
         case ast.Constant(value=str(text)):
             if id(node) in context.exported:
                 yield f"<{text}"
             elif id(node) not in context.docstrings:
-                used = id(node) not in context.quiet
-                yield from (found for found in _in_text(text) if used or found[0] != "=")
+                yield from _in_text(text)
         case ast.Import(names=names) | ast.ImportFrom(names=names):
             yield from _imported(node, names)
         case ast.keyword(arg=str(name)) | ast.arg(arg=name):
@@ -331,8 +329,7 @@ def _is_asked(node: ast.AST, context: Context) -> bool:
             return False
 
 
-def _used_as_value(node: ast.AST, name: str, context: Context) -> Iterator[str]:
-    yield f"={context.own(node)}{name}"
+def _module_given(node: ast.AST, name: str, context: Context) -> Iterator[str]:
     if isinstance(node, ast.Name):
         yield from _module(node, context)
     elif context.root(node) in context.imported:
@@ -352,12 +349,10 @@ def _in_text(text: str) -> Iterator[str]:
     yield from _WORD.findall(text)
     if whole := _REFERENCE.fullmatch(text):
         yield f"@{whole[1]}"
-        yield f"={text.replace(':', '.').rpartition('.')[2]}"
         return
     prose = len(text.split()) > 1
     for found in _DOTTED.findall(text):
         if "." in found or not prose:
-            yield f"={found.rpartition('.')[2]}"
             yield f"@{found}"
         else:
             yield f"~{found}"

@@ -140,34 +140,31 @@ class _Change:
     constants: frozenset[str]
     attributes: dict[str, str]
     classes: dict[str, str]
-    defaults: dict[str, str]
 
     @classmethod
     def of(cls, rebound: Rebound) -> _Change:
         values = sorted(rebound.values)
-        attributes = [name for name in values if "." in name and not name.endswith("()")]
-        defaults = [name for name in values if name.endswith("()")]
+        attributes = [name for name in values if "." in name]
         return cls(
             functions={_last(name): name for name in sorted(rebound.names)},
-            constants=frozenset(values).difference(attributes, defaults),
+            constants=frozenset(values).difference(attributes),
             attributes={_last(name): name for name in attributes},
             classes={part: name for name in attributes for part in name.split(".")[:-1]},
-            defaults={part: name for name in defaults for part in name.removesuffix("()").split(".")},
         )
 
     @property
     def words(self) -> frozenset[bytes]:
-        names = (*self.functions, *self.constants, *self.attributes, *self.classes, *self.defaults)
+        names = (*self.functions, *self.constants, *self.attributes, *self.classes)
         return frozenset(name.encode() for name in names)
 
     @property
     def anything(self) -> str:
-        return min((*self.functions.values(), *self.constants, *self.attributes.values(), *self.defaults.values()))
+        return min((*self.functions.values(), *self.constants, *self.attributes.values()))
 
     def describe(self, name: str) -> str:
         if name in self.functions.values():
             return f"function {name} appeared, vanished or has another signature"
-        return f"a default of {name} changed" if name.endswith("()") else f"{name} has another value"
+        return f"{name} has another value"
 
     def named(self, mentions: frozenset[str], own: str) -> str:
         """The first changed name that code with these mentions could look up; empty where there is none.
@@ -184,9 +181,6 @@ class _Change:
         for name, full in (*self.attributes.items(), *self.classes.items()):
             if reflective or not mentions.isdisjoint((name, own + name)):
                 return full
-        for name, full in self.defaults.items():
-            if reflective or SIGNATURES in mentions or not mentions.isdisjoint((f"={name}", f"={own}{name}")):
-                return full
         return ""
 
     def annotated(self, mentions: frozenset[str]) -> str:
@@ -197,7 +191,7 @@ class _Change:
 
     def taken_over(self, mentions: frozenset[str]) -> bool:
         """Whether the module binds something of the change under the same name."""
-        names = (*self.constants, *self.classes, *(name for name in self.defaults if "." not in name))
+        names = (*self.constants, *self.classes)
         return ANY_IMPORT in mentions or any(f"<{name}" in mentions for name in names)
 
     def owner(self, qualname: str) -> str:

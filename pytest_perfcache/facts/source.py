@@ -29,11 +29,13 @@ from pytest_perfcache.facts.values import (
     bound_names,
     constant_name,
     default_leaves,
+    does_nothing,
+    for_type_checkers,
     import_sources,
     leaves_of,
     only_wraps,
 )
-from pytest_perfcache.model import Fingerprint, enclosing_name
+from pytest_perfcache.model import Fingerprint, defaults_of, enclosing_name, is_defaults
 
 _PYTEST_NAMES: Final = re.compile(r"pytest_|setup|teardown|setUp|tearDown|load_tests|__")
 _BUILTINS: Final = frozenset(vars(builtins))
@@ -47,7 +49,8 @@ class Analysis:
 
     ``blocks`` and ``mentions`` are keyed by qualified name; the skeleton's mentions stand under ``""``. ``classes``
     are the qualified names of what has code but no block: classes, and from 3.12 on type parameters and aliases.
-    ``values`` are the literals of ``NAME``, of the attribute ``Class.name``, and of the defaults of ``function()``.
+    ``values`` are the literals of ``NAME``, of the attribute ``Class.name``, and of the defaults of a function, whose
+    name :func:`~pytest_perfcache.model.defaults_of` marks.
     ``bases`` tells of each class what it is derived from; None where something else takes part in making it.
     ``sources`` tells of names that the module imports at its top level: dots, module and name there; ``bound`` are
     all names that its statements bind.
@@ -99,8 +102,8 @@ def changed_bindings(before: Analysis, after: Analysis) -> frozenset[str]:
 
 
 def changed_values(before: Analysis, after: Analysis) -> frozenset[str]:
-    """Names of constants, attributes and functions whose literal values, or defaults, are others now."""
-    names = before.values.keys() | after.values.keys()
+    """Names of constants and attributes whose literal values are others now."""
+    names = {name for name in before.values.keys() | after.values.keys() if not is_defaults(name)}
     return frozenset(name for name in names if before.values.get(name) != after.values.get(name))
 
 
@@ -129,7 +132,7 @@ class _Analyser:
 
     def module(self) -> Analysis:
         skeleton: list[str] = []
-        self._statements(self._tree.body, skeleton, _Place("", values=True, open=True))
+        self._statements(self._tree.body, skeleton, _Place("", values=True))
         skeleton += self._used_at_import()
         return Analysis(
             skeleton=fingerprint_all(skeleton),
@@ -148,11 +151,10 @@ class _Analyser:
         names = [constant_name(node) for node in body]
         for node, name in zip(body, names, strict=True):
             if isinstance(node, FunctionNode):
+                self._apart(defaults_of(place.prefix + node.name), default_leaves(node, self._names))
                 if self._is_binding(node, place):
                     self._bindings[place.prefix + node.name] = self._function(node, prefix=place.prefix, scope="")
                     continue
-                if place.open:
-                    self._apart(f"{place.prefix}{node.name}()", default_leaves(node, self._names))
             elif name is not None and place.values and self._bound[place.prefix + name] == 1:
                 self._assignment(node, place.prefix + name)
             self._annotated = None if place.prefix else ""
@@ -171,7 +173,7 @@ class _Analyser:
         waiting = [""]
         while waiting:
             mentions = self._mentions.get(waiting.pop(), ())
-            found = {name.lstrip("=$~@:") for name in mentions} & places.keys() - used
+            found = {name.lstrip("$~@:") for name in mentions} & places.keys() - used
             if {ANYTHING, ANY_GLOBAL} & set(mentions):
                 found = places.keys() - used
             used |= found
@@ -201,6 +203,7 @@ class _Analyser:
         mentions = self._mentions.setdefault(qualname, set())
         mentions.add(f"<{node.name}")
         signature: list[str] = [type(node).__name__, node.name, repr(ast.get_docstring(node, clean=False))]
+        own = len(self._values.get(defaults_of(qualname), ()))
         outer, self._annotated = self._annotated, None
         if not scope and all(map(only_wraps, node.decorator_list)):
             self._annotated = qualname
@@ -210,7 +213,9 @@ class _Analyser:
         self._annotated = outer
         mentions.update(f"<{argument.arg}" for argument in ast.walk(node.args) if isinstance(argument, ast.arg))
         self._classes.update(_type_names(node, prefix))
-        body: list[str] = [*signature, *(part.hex() for part in self._values.get(f"{qualname}()", ()))]
+        body = list(signature)
+        if not does_nothing(node):
+            body += (part.hex() for part in self._values.get(defaults_of(qualname), ())[own:])
         globals_here = {name for child in node.body for name in _global_names(child)}
         inner = _Inner(qualname, frozenset(globals_here))
         for statement in node.body:
@@ -243,10 +248,11 @@ class _Analyser:
             out.append(apart[1])
             out = []
         out.append(type(node).__name__)
+        never = isinstance(node, ast.If) and not scope and for_type_checkers(node.test, self._tree.body, self._bound)
         self._mention(node, scope, annotation=annotation)
         self._classes.update(_type_names(node, prefix))
         for name, value in ast.iter_fields(node):
-            if name in _LOCATION_FIELDS:
+            if name in _LOCATION_FIELDS or (never and name == "body"):
                 continue
             within = annotation or (isinstance(node, ast.arg | ast.AnnAssign) and name == "annotation")
             for item in value if isinstance(value, list) else [value]:
@@ -276,7 +282,7 @@ class _Analyser:
             bound = bound_names(node.body)
             self._bound.update({f"{qualname}.{name}": times for name, times in bound.items()})
             self._names.update(bound)
-            self._statements(node.body, out, _Place(f"{qualname}.", values=plain and not hooked, open=plain))
+            self._statements(node.body, out, _Place(f"{qualname}.", values=plain and not hooked))
         out.append("}")
 
     def _bases_of(self, node: ast.ClassDef, qualname: str, *, plain: bool) -> tuple[str, ...] | None:
@@ -285,12 +291,11 @@ class _Analyser:
     def _mention(self, node: ast.AST, scope: str, *, annotation: bool) -> None:
         found = mentions_of(node, self._context)
         if id(node) in self._own:
-            self._mentions[scope].update(f"<{name.lstrip('=$')}" for name in found)
+            self._mentions[scope].update(f"<{name.lstrip('$')}" for name in found)
         elif annotation and self._annotated is not None:
             for name in found:
-                if name[0] != "=":
-                    bare = name.removeprefix("$")
-                    self._mentions[scope].add(f":{bare}" if bare.isidentifier() else name)
+                bare = name.removeprefix("$")
+                self._mentions[scope].add(f":{bare}" if bare.isidentifier() else name)
                 if self._annotated:
                     self._mentions[self._annotated].add(name)
         else:
@@ -299,12 +304,10 @@ class _Analyser:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where statements stand: the module, or a class. ``values``: its assignments may be kept apart; ``open``: so may
-    defaults."""
+    """Where statements stand: the module, or a class. ``values``: its assignments may be kept apart."""
 
     prefix: str
     values: bool
-    open: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ def leaves_of(value: ast.expr, bound: AbstractSet[str]) -> Iterator[tuple[ast.ex
         case ast.Dict(keys=keys, values=values):
             for element in (*(key for key in keys if isinstance(key, ast.Constant)), *values):
                 yield from leaves_of(element, bound)
+        case ast.JoinedStr(values=parts):
+            yield from ((part, "literal str") for part in parts if isinstance(part, ast.Constant))
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _CONTAINERS and name not in bound:
             for argument in args:
                 yield from _of_same_type(argument)
@@ -73,6 +75,8 @@ def _of_same_type(node: ast.expr) -> Iterator[tuple[ast.expr, str]]:
 
 
 def _is_literal(node: ast.expr) -> bool:
+    if _sum_of_literals(node):
+        return True
     try:
         ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -80,8 +84,19 @@ def _is_literal(node: ast.expr) -> bool:
     return True
 
 
+def _sum_of_literals(node: ast.expr) -> bool:
+    """Whether this is something like ``24 * 60 * 60``, which can not fail."""
+    match node:
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult(), right=right):
+            return _sum_of_literals(left) and _sum_of_literals(right)
+        case ast.Constant(value=value):
+            return type(value) is int
+        case _:
+            return False
+
+
 def only_wraps(decorator: ast.expr) -> bool:
-    """Whether a decorator is known not to look at defaults."""
+    """Whether a decorator is known not to look at annotations."""
     match decorator:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name in _WRAPPERS
@@ -90,11 +105,19 @@ def only_wraps(decorator: ast.expr) -> bool:
 
 
 def default_leaves(node: FunctionNode, bound: AbstractSet[str]) -> Iterator[tuple[ast.expr, str]]:
-    """The literals among the defaults of a function that nobody looks at when it is made."""
-    if all(map(only_wraps, node.decorator_list)):
-        for default in (*node.args.defaults, *node.args.kw_defaults):
-            if default is not None:
-                yield from leaves_of(default, bound)
+    """The literals among the defaults of a function. Who looks at them, as a decorator may, is seen when it does."""
+    for default in (*node.args.defaults, *node.args.kw_defaults):
+        if default is not None:
+            yield from leaves_of(default, bound)
+
+
+def does_nothing(node: FunctionNode) -> bool:
+    """Whether no call of the function can tell what its arguments were."""
+    return all(isinstance(part, ast.Pass) or _is_constant(part) for part in node.body)
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def constant_name(node: ast.stmt) -> str | None:
@@ -105,6 +128,20 @@ def constant_name(node: ast.stmt) -> str | None:
             return None if (dunder and name not in _INSCRIPTIONS) or _MEANT.match(name) else name
         case _:
             return None
+
+
+def for_type_checkers(test: ast.expr, body: list[ast.stmt], bound: Counter[str]) -> bool:
+    """Whether a condition at the top level of a module is ``TYPE_CHECKING``, which is false when the module runs.
+
+    ``body``: the statements of the module; ``bound``: how often it binds names.
+    """
+    match test:
+        case ast.Name(id="TYPE_CHECKING" as name):
+            return import_sources(body).get(name) == (0, "typing", name) and bound[name] == 1
+        case ast.Attribute(value=ast.Name(id=name), attr="TYPE_CHECKING"):
+            return name in typing_names(body) and bound[name] == 1
+        case _:
+            return False
 
 
 def bound_names(body: list[ast.stmt]) -> Counter[str]:
@@ -125,6 +162,12 @@ def bound_names(body: list[ast.stmt]) -> Counter[str]:
                 pass
         waiting += ast.iter_child_nodes(node)
     return found
+
+
+def typing_names(body: list[ast.stmt]) -> frozenset[str]:
+    """Names that import statements at the top level bind to the module ``typing``."""
+    aliases = (alias for node in body if isinstance(node, ast.Import) for alias in node.names)
+    return frozenset(alias.asname or alias.name for alias in aliases if alias.name == "typing")
 
 
 def import_sources(body: list[ast.stmt]) -> dict[str, tuple[int, str, str]]:

@@ -13,7 +13,7 @@ from pytest_perfcache.facts.surroundings import (
     stat_fingerprint,
     whole_environment,
 )
-from pytest_perfcache.model import Fact, Fingerprint, Kind, split_block
+from pytest_perfcache.model import Fact, Fingerprint, Kind, is_defaults, split_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,8 +39,8 @@ class Changed(NamedTuple):
 class Rebound(NamedTuple):
     """A module's skeleton holds, but for functions that were bound anew and for literal values.
 
-    ``names``: functions that appeared, vanished or changed their signature. ``values``: constants ``NAME``, attributes
-    ``Class.name``, and functions ``name()`` whose defaults are others. Both matter only to code that can see them.
+    ``names``: functions that appeared, vanished or changed their signature. ``values``: constants ``NAME`` and
+    attributes ``Class.name``. Both matter only to code that can see them.
     """
 
     path: str
@@ -143,7 +143,10 @@ class World:
             return None
         if fact.kind is Kind.SOURCE:
             return analysis.all_mentions
-        block = analysis.block_of(split_block(fact.name)[1]) if fact.kind is Kind.BLOCK else ""
+        qualname = split_block(fact.name)[1] if fact.kind is Kind.BLOCK else ""
+        if is_defaults(qualname):
+            return frozenset()
+        block = analysis.block_of(qualname)
         return None if block is None else analysis.mentions[block]
 
     def text(self, fact: Fact) -> bytes:
@@ -233,6 +236,8 @@ class World:
 
 
 def _compare_blocks(before: Analysis, after: Analysis, qualname: str) -> State:
+    if is_defaults(qualname):
+        return _SAME if before.values.get(qualname) == after.values.get(qualname) else Changed("changed")
     block = before.block_of(qualname)
     if block is None:
         return Changed("changed")

@@ -13,7 +13,7 @@ import weakref
 from _thread import get_ident
 from collections.abc import Callable
 from importlib.util import find_spec
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.facts.places import Places
@@ -53,6 +53,9 @@ _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _getframe: Final = sys._getframe  # tests take it away from `sys`
 _DEPTH: Final = 6
 """Frames between the code that causes an event and the question who asks: handler, look, guard, handle, hook."""
+_ATTRIBUTE: Final = "object.__getattr__"
+"""Is raised for a few attributes, such as the code of a function or a frame."""
+_DEFAULTS: Final = ("__defaults__", "__kwdefaults__")
 _PROGRAMS: Final = frozenset(
     (
         "os.system",
@@ -94,6 +97,7 @@ class AuditObserver:
             "ctypes.dlopen": self._library,
             "builtins.breakpoint": self._breakpoint,
             "os.posix_spawn": self._spawn,
+            _ATTRIBUTE: self._defaults,
             **dict.fromkeys(_PROGRAMS, self._program),
         }
         self.events = frozenset(self._handlers)
@@ -106,6 +110,8 @@ class AuditObserver:
     def handle(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "open" and not args[2] & _CHANGING and self._inputs.is_foreign(args[0]):
             return  # most of what is opened, and not worth the question who asks
+        if event == _ATTRIBUTE and args[1] not in _DEFAULTS:
+            return
         handler = self._handlers[event]
         self.guarded(lambda: handler(*args))
 
@@ -200,6 +206,13 @@ class AuditObserver:
         if name not in PROBES and not harness_asks(_DEPTH):
             self._recorder.spoil(f"starts a program: {name or 'a copy of itself'}")
 
+    def _defaults(self, function: object, _name: str) -> None:
+        """Whoever calls the function depends on its defaults anyway; a library may keep what it saw of them."""
+        if type(function) is FunctionType:
+            asker = _asker(_DEPTH)
+            if asker is not None:
+                self._recorder.add_defaults(function.__code__, everywhere=not self._places.is_project(asker))
+
     def _spawn(self, path: object, *_: object) -> None:
         if not self.spawning() and not harness_asks(_DEPTH):
             self._recorder.spoil(f"starts a program: {path}")
@@ -231,23 +244,28 @@ def harness_asks(depth: int, *, metadata: bool = True) -> bool:
     ``depth``: how many frames up what is done was called. The standard library only passes the question on.
     ``metadata``: ``importlib.metadata`` asks for itself, too; what is asked of it is a fact of its own.
     """
+    return _asker(depth + 1, metadata=metadata) is None
+
+
+def _asker(depth: int, *, metadata: bool = True) -> str | None:
+    """The file of the code under test that does this, empty where there is none; None where the harness does."""
     try:
         frame: FrameType | None = _getframe(depth)
     except ValueError:
-        return False
+        return ""
     while frame is not None:
         code = frame.f_code
         role = _roles.get(code.co_filename) or _role(code.co_filename)
         if role is _Role.ASKS:
-            return False
+            return code.co_filename
         if (
             role is _Role.HARNESS
             or (role is _Role.METADATA and metadata)
             or (role is _Role.IMPORTS and code.co_name in _IMPORTING)
         ):
-            return True
+            return None
         frame = frame.f_back
-    return False
+    return ""
 
 
 class _Role(enum.Enum):

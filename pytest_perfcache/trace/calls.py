@@ -39,6 +39,9 @@ class CallTracer(Protocol):
     def watch(self, function: FunctionType) -> int | None:
         """Watch a function that was marked before; its number, None where it was not."""
 
+    def number_of(self, code: CodeType) -> int | None:
+        """The number of the function whose code was marked; None where it was not."""
+
     def take(self) -> list[int]:
         """Numbers of the functions that were entered since the last call."""
 

@@ -83,10 +83,15 @@ class MarkTracer:
 
     def watch(self, function: FunctionType) -> int | None:
         code = function.__code__
-        number = self._number_of(code)
+        number = self.number_of(code)
         if number is not None and not any(constant is _leave for constant in code.co_consts):
             function.__code__ = self._watched(code, code.co_consts, number)
         return number
+
+    def number_of(self, code: CodeType) -> int | None:
+        constants = code.co_consts
+        at = next((at for at, constant in enumerate(constants) if constant is self._hits), None)
+        return None if at is None else constants[at + 1]
 
     def take(self) -> list[int]:
         hit = list(self._hits)
@@ -103,11 +108,6 @@ class MarkTracer:
             self._store.flush()
         self._hits.clear()
         self.scopes = None
-
-    def _number_of(self, code: CodeType) -> int | None:
-        constants = code.co_consts
-        at = next((at for at, constant in enumerate(constants) if constant is self._hits), None)
-        return None if at is None else constants[at + 1]
 
     def _marked(self, code: CodeType, constants: tuple[object, ...], number: int) -> CodeType:
         places = (bytecode.start(code), *bytecode.resumptions(code))

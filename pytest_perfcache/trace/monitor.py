@@ -67,11 +67,14 @@ if sys.version_info >= (3, 12):
 
         def watch(self, function: FunctionType) -> int | None:
             code = function.__code__
-            number = self._numbers.get(_identity(code))
+            number = self.number_of(code)
             if number is not None and _identity(code) not in self._watched:
                 self._watched.add(_identity(code))
                 _monitoring.set_local_events(self._tool, code, self._events(code))
             return number
+
+        def number_of(self, code: CodeType) -> int | None:
+            return self._numbers.get(_identity(code))
 
         def _events(self, code: CodeType) -> int:
             events = _WATCHED if _identity(code) in self._watched else _EVENTS.PY_START

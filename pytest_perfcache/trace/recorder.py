@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import typing
 from _thread import get_ident
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Final
 
+from pytest_perfcache.model import defaults_of
 from pytest_perfcache.trace.ambient import Ambient
 from pytest_perfcache.trace.calls import CallTracer
 from pytest_perfcache.trace.codes import Codes
@@ -111,6 +113,17 @@ class Recorder:
         for unit in self.at_work():
             unit.inputs.add(key)
 
+    def add_defaults(self, code: CodeType, *, everywhere: bool) -> None:
+        """The default values of a function are looked at; ``everywhere``: by somebody who may keep what was seen."""
+        number = self.calls.number_of(code)
+        if number is None:
+            return
+        path, qualname = self.codes.names[number]
+        if "<" not in code.co_qualname:
+            number = self.codes.enter(path, defaults_of(qualname))
+        for unit in (*self.at_work(), *((self.session,) if everywhere else ())):
+            unit.blocks.add(number)
+
     def stand_on(self, unit: Unit) -> None:
         """What another unit made is used."""
         for working in self.at_work():
@@ -134,6 +147,8 @@ class Recorder:
 
     def loaded(self, path: str, namespace: dict[str, Any]) -> None:
         """A module was imported: watch its functions that have changeable default values, and what fills a default."""
+        if typing.TYPE_CHECKING:  # somebody set it
+            self.spoil("imports modules as for a type checker")
         self.kept.loaded(path, namespace)
         for name, value in list(namespace.items()):
             if type(value) is defaultdict and type(value.default_factory) is FunctionType:
