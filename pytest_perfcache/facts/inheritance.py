@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import collections.abc
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Final
@@ -14,6 +15,18 @@ _PLAIN: Final = frozenset(
     for name, value in vars(builtins).items()
     if isinstance(value, type) and value is not type and value is not super
 )
+
+
+_HARMLESS: Final = frozenset(
+    f"{module}.{name}"
+    for module, names in {
+        "abc": ["ABC"],
+        "collections.abc": collections.abc.__all__,
+        "typing": ["Generic", *collections.abc.__all__],
+    }.items()
+    for name in names
+)
+"""Base classes whose metaclass and hooks look at no attribute that a literal is the value of."""
 
 
 class Inheritance:
@@ -28,6 +41,7 @@ class Inheritance:
         return all(self._plain(path, analysis, owner, frozenset()) for owner in owners)
 
     def _plain(self, path: str, analysis: Analysis, name: str, seen: frozenset[tuple[str, str]]) -> bool:
+        name = name.partition("[")[0]
         if name not in analysis.bases:
             return self._plain_elsewhere(path, analysis, name, seen)
         bases = analysis.bases[name]
@@ -36,6 +50,8 @@ class Inheritance:
         return all(self._plain(path, analysis, base, seen | {(path, name)}) for base in bases)
 
     def _plain_elsewhere(self, path: str, analysis: Analysis, name: str, seen: frozenset[tuple[str, str]]) -> bool:
+        if _full_name(name, analysis) in _HARMLESS:
+            return True
         source = analysis.sources.get(name)
         if source is None:
             return name in _PLAIN and analysis.bound.isdisjoint((name, "*"))
@@ -44,6 +60,15 @@ class Inheritance:
             if found is not None:
                 return self._plain(candidate, found, source[2], seen)
         return False
+
+
+def _full_name(name: str, analysis: Analysis) -> str:
+    """With the module that an import statement takes it from; empty where none does."""
+    head, dot, tail = name.partition(".")
+    dots, module, original = analysis.sources.get(head, (0, "", ""))
+    if original and not dots:
+        return f"{module}.{original}{dot}{tail}"
+    return f"{analysis.modules[head]}{dot}{tail}" if head in analysis.modules else ""
 
 
 def _files(path: str, dots: int, module: str) -> Iterable[str]:

@@ -26,6 +26,7 @@ from typing import Final
 from pytest_perfcache.facts.digest import fingerprint_all
 from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, DOCTEST, Context, FunctionNode, mentions_of
 from pytest_perfcache.facts.values import (
+    Names,
     bound_names,
     constant_name,
     default_leaves,
@@ -33,6 +34,7 @@ from pytest_perfcache.facts.values import (
     for_type_checkers,
     import_sources,
     leaves_of,
+    modules,
     only_wraps,
 )
 from pytest_perfcache.model import Fingerprint, defaults_of, enclosing_name, is_defaults
@@ -52,8 +54,8 @@ class Analysis:
     ``values`` are the literals of ``NAME``, of the attribute ``Class.name``, and of the defaults of a function, whose
     name :func:`~pytest_perfcache.model.defaults_of` marks.
     ``bases`` tells of each class what it is derived from; None where something else takes part in making it.
-    ``sources`` tells of names that the module imports at its top level: dots, module and name there; ``bound`` are
-    all names that its statements bind.
+    ``sources`` tells of names that the module imports from others at its top level: dots, module and name there;
+    ``modules`` of imported modules; ``bound`` are all names that its statements bind.
     """
 
     skeleton: Fingerprint
@@ -64,6 +66,7 @@ class Analysis:
     values: Mapping[str, Fingerprint]
     bases: Mapping[str, tuple[str, ...] | None]
     sources: Mapping[str, tuple[int, str, str]]
+    modules: Mapping[str, str]
     bound: frozenset[str]
 
     @property
@@ -121,8 +124,8 @@ class _Analyser:
         self._classes: set[str] = set()
         self._taken = _other_bindings(tree.body)
         self._bound = bound_names(tree.body)
-        self._names = set(self._bound)
-        """What is bound in the module or in a class."""
+        self._sources = import_sources(tree.body, self._bound)
+        self._names = Names(set(self._bound), modules(tree.body, self._bound))
         self._own: set[int] = set()
         """Targets of assignments whose values are kept apart: they bind the name, and use it not."""
         self._leaves: dict[int, tuple[str, str]] = {}
@@ -142,8 +145,9 @@ class _Analyser:
             classes=frozenset(self._classes),
             values={name: fingerprint_all(part.hex() for part in parts) for name, parts in self._values.items()},
             bases=dict(self._bases),
-            sources=import_sources(self._tree.body),
-            bound=frozenset(self._names),
+            sources=self._sources,
+            modules=self._names.modules,
+            bound=frozenset(self._names.bound),
         )
 
     def _statements(self, body: list[ast.stmt], out: list[str], place: _Place) -> None:
@@ -248,7 +252,9 @@ class _Analyser:
             out.append(apart[1])
             out = []
         out.append(type(node).__name__)
-        never = isinstance(node, ast.If) and not scope and for_type_checkers(node.test, self._tree.body, self._bound)
+        never = (
+            isinstance(node, ast.If) and not scope and for_type_checkers(node.test, self._sources, self._names.modules)
+        )
         self._mention(node, scope, annotation=annotation)
         self._classes.update(_type_names(node, prefix))
         for name, value in ast.iter_fields(node):
@@ -281,7 +287,7 @@ class _Analyser:
             self._bases[qualname] = self._bases_of(node, qualname, plain=plain and not hooked)
             bound = bound_names(node.body)
             self._bound.update({f"{qualname}.{name}": times for name, times in bound.items()})
-            self._names.update(bound)
+            self._names.bound.update(bound)
             self._statements(node.body, out, _Place(f"{qualname}.", values=plain and not hooked))
         out.append("}")
 

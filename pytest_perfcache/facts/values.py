@@ -9,9 +9,8 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 from pytest_perfcache.facts.mentions import FunctionNode
 
@@ -34,30 +33,53 @@ _INSCRIPTIONS: Final = frozenset(
     """.split()
 )
 """Names that only look as if Python gave them a meaning."""
+_NUMBERS: Final = 3
+"""At the start of ``sys.version_info``."""
 _MEANT: Final = re.compile(r"pytest|collect_ignore|[pt]_")
 """Names that pytest and ply give a meaning."""
 
 
-def leaves_of(value: ast.expr, bound: AbstractSet[str]) -> Iterator[tuple[ast.expr, str]]:
-    """The literals that may change, each with what of them may not. ``bound``: names that the module binds itself."""
+class Names(NamedTuple):
+    """``bound``: what the module and its classes bind; ``modules``: see :func:`modules`."""
+
+    bound: set[str]
+    modules: Mapping[str, str]
+
+
+def leaves_of(value: ast.expr, names: Names) -> Iterator[tuple[ast.expr, str]]:
+    """The literals that may change, each with what of them may not."""
     if _is_literal(value):
         yield value, "literal"
         return
     match value:
         case ast.Tuple(elts=elements) | ast.List(elts=elements):
             for element in elements:
-                yield from leaves_of(element, bound)
+                yield from leaves_of(element, names)
         case ast.Dict(keys=keys, values=values):
             for element in (*(key for key in keys if isinstance(key, ast.Constant)), *values):
-                yield from leaves_of(element, bound)
-        case ast.JoinedStr(values=parts):
-            yield from ((part, "literal str") for part in parts if isinstance(part, ast.Constant))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _CONTAINERS and name not in bound:
+                yield from leaves_of(element, names)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if (
+            name in _CONTAINERS and name not in names.bound
+        ):
             for argument in args:
                 yield from _of_same_type(argument)
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[first, *_]) if name in _NAMED:
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 yield first, "literal str"
+        case _:
+            yield from _operands(value, names)
+
+
+def _operands(value: ast.expr, names: Names) -> Iterator[tuple[ast.expr, str]]:
+    """The literals in f-strings, and in comparisons with ``sys.version_info``."""
+    match value:
+        case ast.JoinedStr(values=parts):
+            yield from ((part, "literal str") for part in parts if isinstance(part, ast.Constant))
+        case ast.Compare(
+            left=ast.Attribute(value=ast.Name(id=name), attr="version_info"), comparators=[ast.Tuple(elts=elements)]
+        ) if names.modules.get(name) == "sys":
+            if len(elements) <= _NUMBERS and all(map(_sum_of_literals, elements)):
+                yield from ((element, "literal int") for element in elements)
         case _:
             return
 
@@ -104,11 +126,11 @@ def only_wraps(decorator: ast.expr) -> bool:
             return False
 
 
-def default_leaves(node: FunctionNode, bound: AbstractSet[str]) -> Iterator[tuple[ast.expr, str]]:
+def default_leaves(node: FunctionNode, names: Names) -> Iterator[tuple[ast.expr, str]]:
     """The literals among the defaults of a function. Who looks at them, as a decorator may, is seen when it does."""
     for default in (*node.args.defaults, *node.args.kw_defaults):
         if default is not None:
-            yield from leaves_of(default, bound)
+            yield from leaves_of(default, names)
 
 
 def does_nothing(node: FunctionNode) -> bool:
@@ -130,16 +152,16 @@ def constant_name(node: ast.stmt) -> str | None:
             return None
 
 
-def for_type_checkers(test: ast.expr, body: list[ast.stmt], bound: Counter[str]) -> bool:
+def for_type_checkers(test: ast.expr, sources: Mapping[str, tuple[int, str, str]], modules: Mapping[str, str]) -> bool:
     """Whether a condition at the top level of a module is ``TYPE_CHECKING``, which is false when the module runs.
 
-    ``body``: the statements of the module; ``bound``: how often it binds names.
+    ``sources``: see :func:`import_sources`; ``modules``: see :func:`modules`.
     """
     match test:
         case ast.Name(id="TYPE_CHECKING" as name):
-            return import_sources(body).get(name) == (0, "typing", name) and bound[name] == 1
+            return sources.get(name) == (0, "typing", name)
         case ast.Attribute(value=ast.Name(id=name), attr="TYPE_CHECKING"):
-            return name in typing_names(body) and bound[name] == 1
+            return modules.get(name) == "typing"
         case _:
             return False
 
@@ -164,17 +186,19 @@ def bound_names(body: list[ast.stmt]) -> Counter[str]:
     return found
 
 
-def typing_names(body: list[ast.stmt]) -> frozenset[str]:
-    """Names that import statements at the top level bind to the module ``typing``."""
-    aliases = (alias for node in body if isinstance(node, ast.Import) for alias in node.names)
-    return frozenset(alias.asname or alias.name for alias in aliases if alias.name == "typing")
+def modules(body: list[ast.stmt], bound: Counter[str]) -> dict[str, str]:
+    """Names that nothing but one ``import ...`` at the top level binds → the module."""
+    aliases = [alias for node in body if isinstance(node, ast.Import) for alias in node.names]
+    pairs = ((alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2 for alias in aliases)
+    return {name: module for name, module in pairs if bound[name] == 1}
 
 
-def import_sources(body: list[ast.stmt]) -> dict[str, tuple[int, str, str]]:
-    """Names that ``from ... import ...`` binds at the top level → dots, module and name there."""
+def import_sources(body: list[ast.stmt], bound: Counter[str]) -> dict[str, tuple[int, str, str]]:
+    """Names that nothing but one ``from ... import ...`` at the top level binds → dots, module and name there."""
     return {
-        alias.asname or alias.name: (node.level, node.module or "", alias.name)
+        name: (node.level, node.module or "", alias.name)
         for node in body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
+        if bound[name := alias.asname or alias.name] == 1
     }

@@ -10,14 +10,12 @@ import builtins
 from types import CodeType
 from typing import TYPE_CHECKING, Final
 
+from pytest_perfcache.trace.containers import SUBSCRIPTS, Instruction, instructions_of
 from pytest_perfcache.trace.stateful import (
     HARNESS_OWNED,
     SETTERS,
-    SUBSCRIPTS,
-    Instruction,
     attribute_named,
     changed,
-    instructions_of,
     may_be_stateful,
 )
 
@@ -46,7 +44,7 @@ def effects(code: CodeType) -> frozenset[str]:
     own: set[str] = set()
     found: set[str] = set()
     for body in filter(may_be_stateful, bodies(code)):
-        instructions = list(instructions_of(body))
+        instructions = instructions_of(body)
         aliases = _imported(body, instructions)
         own |= {body.co_names[one.argument] for one in instructions if one.name in _STORES} - aliases.keys()
         found.update(_changes(body, instructions, aliases, own))

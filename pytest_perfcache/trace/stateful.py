@@ -13,6 +13,8 @@ from itertools import pairwise
 from types import CodeType
 from typing import Final, NamedTuple
 
+from pytest_perfcache.trace.containers import SUBSCRIPTS, Containers, Instruction, instructions_of
+
 _MUTATORS: Final = frozenset(
     """
     __setitem__ add append appendleft clear discard extend extendleft insert pop popitem popleft put register
@@ -20,7 +22,6 @@ _MUTATORS: Final = frozenset(
     """.split()
 )
 SETTERS: Final = frozenset(("setattr", "delattr"))
-SUBSCRIPTS: Final = frozenset(("STORE_SUBSCR", "DELETE_SUBSCR"))
 HARNESS_OWNED: Final = frozenset(("sys", name) for name in ("stdin", "stdout", "stderr", "modules", "path"))
 """What pytest itself changes, and what imports do, which are seen otherwise."""
 _GUARDS: Final = frozenset("AttributeError IndexError KeyError LookupError get getattr hasattr setdefault".split())
@@ -52,25 +53,19 @@ class Stateful(NamedTuple):
     """A generator, which is not watched."""
 
 
-class Instruction(NamedTuple):
-    name: str
-    argument: int
-
-
 def stateful(code: CodeType) -> Stateful | None:
     """What this function may keep for later calls; None where it keeps nothing.
 
     A generator has no scope: what runs between its steps is not its doing. Of what it keeps only globals are told.
     """
+    instructions = instructions_of(code)
+    containers = Containers.of(code, instructions)
     if code.co_flags & CO_GENERATOR:
-        instructions = list(instructions_of(code))
-        found = _kept_globals(code, instructions, {instruction.name for instruction in instructions})
+        found = _kept_globals(code, instructions, containers)
         return Stateful(tuple(sorted(set(found))), steps=True)
-    instructions = list(instructions_of(code))
-    names = {instruction.name for instruction in instructions}
-    kept = tuple(sorted(set(_kept_globals(code, instructions, names))))
-    holders = tuple(sorted({*_lazy_holders(code, instructions), *_kept_variables(code, instructions, names)}))
-    attributes = tuple(sorted(set(_class_attributes(code, instructions, names)))) if _makes_classes(code) else ()
+    kept = tuple(sorted(set(_kept_globals(code, instructions, containers))))
+    holders = tuple(sorted({*_lazy_holders(code, instructions, containers), *_kept_variables(code, instructions)}))
+    attributes = tuple(sorted(set(_class_attributes(code, instructions, containers)))) if _makes_classes(code) else ()
     return Stateful(kept, holders, attributes) if kept or holders or attributes else None
 
 
@@ -88,15 +83,14 @@ _STORES: Final = tuple(
         "DELETE_GLOBAL",
         "STORE_ATTR",
         "DELETE_ATTR",
-        "STORE_SUBSCR",
-        "DELETE_SUBSCR",
+        *SUBSCRIPTS,
     )
+    if name in opcode.opmap
 )
 
 
-def _kept_globals(code: CodeType, instructions: list[Instruction], names: set[str]) -> Iterator[str]:
+def _kept_globals(code: CodeType, instructions: list[Instruction], containers: Containers) -> Iterator[str]:
     """Globals assigned, or at the head of ``G.a.b = ...``, ``G.a[key] = ...`` and ``G.a.append(...)``."""
-    subscripts = bool(names & SUBSCRIPTS)
     by_name = not SETTERS.isdisjoint(code.co_names)
     for at, instruction in enumerate(instructions):
         if instruction.name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
@@ -105,7 +99,7 @@ def _kept_globals(code: CodeType, instructions: list[Instruction], names: set[st
             name = code.co_names[instruction.argument >> 1]
             if instruction.argument & 1 and instructions[at + 1].name != "COPY":
                 continue  # it is only called, which changes nothing that it holds
-            chain = changed(code, instructions[at + 1 :], subscripts=subscripts)
+            chain = changed(code, instructions[at + 1 :], subscripts=containers.changes(at))
             if name not in _BUILTINS and chain is not None and (name, *chain) not in HARNESS_OWNED:
                 yield ".".join((name, *chain))
             if by_name and (attribute := attribute_named(code, instructions[at + 1 :])):
@@ -118,21 +112,21 @@ def _makes_classes(code: CodeType) -> bool:
     return code.co_name in _CLASS_HOOKS or (code.co_name in ("__new__", "__init__") and first in _CLASS_NAMES)
 
 
-def _class_attributes(code: CodeType, instructions: list[Instruction], names: set[str]) -> Iterator[str]:
+def _class_attributes(code: CodeType, instructions: list[Instruction], containers: Containers) -> Iterator[str]:
     """Attributes at the end of ``cls.a[key] = ...``, ``cls.b.a.append(...)`` and ``owner.a = ...``."""
     for at, instruction in enumerate(instructions):
         holder = _local(instruction)
         if holder is not None and holder < code.co_argcount:
-            chain = changed(code, instructions[at + 1 :], subscripts=bool(names & SUBSCRIPTS))
+            chain = changed(code, instructions[at + 1 :], subscripts=containers.changes(at))
             if chain:
                 yield chain[-1]
 
 
-def _kept_variables(code: CodeType, instructions: list[Instruction], names: set[str]) -> Iterator[str]:
+def _kept_variables(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:
     """Variables of the function around this one that it assigns, or whose value it changes."""
     if not code.co_freevars:
         return
-    subscripts = bool(names & SUBSCRIPTS)
+    subscripts = any(instruction.name in SUBSCRIPTS for instruction in instructions)
     variables = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
     outer = frozenset(code.co_freevars)
     for at, instruction in enumerate(instructions):
@@ -184,7 +178,7 @@ def _attribute(instruction: Instruction) -> int:
     return instruction.argument >> (_ATTRIBUTE_SHIFT if instruction.name == "LOAD_ATTR" else 0)
 
 
-def _lazy_holders(code: CodeType, instructions: list[Instruction]) -> set[str]:
+def _lazy_holders(code: CodeType, instructions: list[Instruction], containers: Containers) -> set[str]:
     """Arguments of which the function both tests and changes something."""
     if code.co_name in _BUILDERS or not code.co_argcount:
         return set()
@@ -197,11 +191,11 @@ def _lazy_holders(code: CodeType, instructions: list[Instruction]) -> set[str]:
             holder = _local(instruction)
             if holder is not None and holder < code.co_argcount:
                 found.add(code.co_varnames[holder])
-    return found | set(_filled_holders(code, instructions, tested, names, guarded=guarded))
+    return found | set(_filled_holders(code, instructions, tested, containers, guarded=guarded))
 
 
 def _filled_holders(
-    code: CodeType, instructions: list[Instruction], tested: set[str], names: set[str], *, guarded: bool
+    code: CodeType, instructions: list[Instruction], tested: set[str], containers: Containers, *, guarded: bool
 ) -> Iterator[str]:
     """Arguments at the head of ``self.prices[key] = ...``, ``self.found.append(...)`` and ``setattr(self, ...)``."""
     by_name = "setattr" in code.co_names or "__setattr__" in code.co_names
@@ -209,7 +203,7 @@ def _filled_holders(
         holder = _local(instruction)
         if holder is None or holder >= code.co_argcount:
             continue
-        chain = changed(code, instructions[at + 1 :], subscripts=bool(names & SUBSCRIPTS))
+        chain = changed(code, instructions[at + 1 :], subscripts=containers.changes(at))
         if (chain is not None and (guarded or not tested.isdisjoint(chain))) or (by_name and guarded):
             yield code.co_varnames[holder]
 
@@ -227,32 +221,3 @@ def _tested_attributes(code: CodeType, instructions: list[Instruction]) -> Itera
 
 _ATTRIBUTE_SHIFT: Final = 0 if "LOAD_METHOD" in opcode.opmap and opcode.opmap["LOAD_METHOD"] < 256 else 1
 """From 3.12 on the lowest bit of LOAD_ATTR's argument says whether a method is loaded."""
-
-
-_PAIRS: Final = {
-    "LOAD_FAST_LOAD_FAST": ("LOAD_FAST", "LOAD_FAST"),
-    "STORE_FAST_LOAD_FAST": ("STORE_FAST", "LOAD_FAST"),
-    "STORE_FAST_STORE_FAST": ("STORE_FAST", "STORE_FAST"),
-}
-"""Instructions that came with 3.13 and do the work of two."""
-
-
-def instructions_of(code: CodeType) -> Iterator[Instruction]:
-    """The instructions with their arguments, one at a time."""
-    raw, extended = code.co_code, 0
-    skip = frozenset((opcode.opmap["CACHE"],))
-    for at in range(0, len(raw), 2):
-        operation = raw[at]
-        if operation in skip:
-            continue
-        argument = extended | raw[at + 1]
-        if operation == opcode.opmap["EXTENDED_ARG"]:
-            extended = argument << 8
-            continue
-        extended = 0
-        first, second = _PAIRS.get(opcode.opname[operation], ("", ""))
-        if first:
-            yield Instruction(first, argument >> 4)
-            yield Instruction(second, argument & 15)
-        else:
-            yield Instruction(opcode.opname[operation], argument)

@@ -327,6 +327,7 @@ def test_code_belongs_to_the_named_function_around_it(text: str, qualname: str, 
         ("class C(A):\n    class D:\n        X: int = 1", "class C(A):\n    class D:\n        X: int = 2"),
         ("X = 1 + 1", "X = 1 + 2"),
         ("X = f'{a} 1'", "X = f'{a} 2'"),
+        ("import sys\nX = sys.version_info >= (3, 8)", "import sys\nX = sys.version_info >= (3, 9)"),
     ],
 )
 def test_another_literal_leaves_the_skeleton_alone_and_is_named(old: str, new: str) -> None:
@@ -346,6 +347,9 @@ def test_another_literal_leaves_the_skeleton_alone_and_is_named(old: str, new: s
         ("X = 1 << 2", "X = 1 << 3"),
         ("X = a[1]", "X = a[2]"),
         ("X = f'{a:1}'", "X = f'{a:2}'"),
+        ("X = sys.version_info >= (3, 8)", "X = sys.version_info >= (3, 9)"),
+        ("import sys\nX = sys.version_info >= (3, 8)", "import sys\nX = sys.version_info >= (3, 'a')"),
+        ("import sys\nX = sys.version_info >= (3, 8, 0, 1)", "import sys\nX = sys.version_info >= (3, 8, 0, 2)"),
         ("X = {A: 1, **B}", "X = {A: 1, **C}"),
         ("X = frozenset(['a'])", "X = frozenset([1])"),
         ("X = frozenset([f('a')])", "X = frozenset([f('b')])"),
