@@ -7,7 +7,8 @@ code uses. The other sorts are marked by their first character:
 ``<name``  taken over by ``from ... import name``, listed in ``__all__``, defined here, or an argument's name: known,
            but what it stands for elsewhere is not used
 ``$name``  like a name alone, but no import statement binds it, so that it is one of this module's own
-``:name``  stands in the annotation of a function that has no decorator
+``:name``  stands in the annotation of a function that has no decorator; ``f:name`` in that of ``f``, or of a method
+           of a class ``f``
 ``@a.b``   a module or package that is used as a value, or a text that could be its name
 ``~word``  a word of a longer text
 ``^name``  part of an import statement's path

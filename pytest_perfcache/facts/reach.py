@@ -58,7 +58,7 @@ class Reach:
                 return f"{self._change.describe(name)}, and {fact.key} names it"
         if not self._rebound.values:
             return None
-        return self._by_signature(facts) or self._as_a_whole(facts)
+        return self._by_annotation([fact for fact in facts if fact.kind in _CODE]) or self._as_a_whole(facts)
 
     def _sees(self, fact: Fact) -> str:
         """The name that changed and that this code names; empty where there is none."""
@@ -84,15 +84,20 @@ class Reach:
     def _mentions(self, fact: Fact) -> frozenset[str] | None:
         return self._code.mentions(fact, self._change.words | self._target.words)
 
-    def _by_signature(self, facts: Sequence[Fact]) -> str | None:
-        """Annotations are looked at by who looks at signatures, of whatever function."""
-        if not any(SIGNATURES in (self._mentions(fact) or ()) for fact in facts if fact.kind in _CODE):
-            return None
+    def _by_annotation(self, facts: Sequence[Fact]) -> str | None:
+        """Annotations are looked at by who looks at signatures, of whatever function, or names the function."""
+        carriers: dict[str, str] = {}
         for fact in facts:
-            if fact.kind in _CODE:
-                name = self._change.annotated(self._mentions(fact) or frozenset())
-                if name:
-                    return f"{self._change.describe(name)}, and {fact.key} has it in a signature"
+            carriers |= self._change.carriers(self._mentions(fact) or frozenset())
+        if not carriers:
+            return None
+        wanted = {SIGNATURES, ANYTHING, *carriers, *(f"${name}" for name in carriers)}
+        words = frozenset(name.encode() for name in carriers)
+        for fact in facts:
+            mentions = self._code.mentions(fact, words) or frozenset()
+            for name in sorted(wanted & mentions):
+                changed = carriers.get(name.removeprefix("$"), self._change.anything)
+                return f"{self._change.describe(changed)}, and {fact.key} names a function with it in its signature"
         return None
 
     def _as_a_whole(self, facts: Sequence[Fact]) -> str | None:
@@ -183,11 +188,11 @@ class _Change:
                 return full
         return ""
 
-    def annotated(self, mentions: frozenset[str]) -> str:
-        for name in (*self.constants, *self.classes):
-            if f":{name}" in mentions:
-                return self.classes.get(name, name)
-        return ""
+    def carriers(self, mentions: frozenset[str]) -> dict[str, str]:
+        """What has a changed name in its annotations → that name."""
+        names = {name: name for name in self.constants} | self.classes
+        parts = (mention.partition(":") for mention in mentions)
+        return {carrier: names[name] for carrier, colon, name in parts if colon and name in names}
 
     def taken_over(self, mentions: frozenset[str]) -> bool:
         """Whether the module binds something of the change under the same name."""

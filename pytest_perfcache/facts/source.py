@@ -304,6 +304,7 @@ class _Analyser:
                 self._mentions[scope].add(f":{bare}" if bare.isidentifier() else name)
                 if self._annotated:
                     self._mentions[self._annotated].add(name)
+                    self._mentions[scope].update(f"{part}:{bare}" for part in self._annotated.split("."))
         else:
             self._mentions[scope].update(found)
 

@@ -187,10 +187,10 @@ def bound_names(body: list[ast.stmt]) -> Counter[str]:
 
 
 def modules(body: list[ast.stmt], bound: Counter[str]) -> dict[str, str]:
-    """Names that nothing but one ``import ...`` at the top level binds → the module."""
+    """Names that nothing but ``import ...`` at the top level binds, and always to one module → the module."""
     aliases = [alias for node in body if isinstance(node, ast.Import) for alias in node.names]
-    pairs = ((alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2 for alias in aliases)
-    return {name: module for name, module in pairs if bound[name] == 1}
+    pairs = [(alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2 for alias in aliases]
+    return {name: module for name, module in pairs if bound[name] == pairs.count((name, module))}
 
 
 def import_sources(body: list[ast.stmt], bound: Counter[str]) -> dict[str, tuple[int, str, str]]:
