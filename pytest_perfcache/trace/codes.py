@@ -10,12 +10,13 @@ from types import CodeType
 from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.model import enclosing_name
+from pytest_perfcache.trace.keys import MODULES, Keys, keys_of
 from pytest_perfcache.trace.stateful import CO_GENERATOR, Stateful, may_be_stateful, stateful
 
 _IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
-_REFLECTIVE: Final = frozenset("__subclasses__ find_spec get_objects get_referrers modules".split())
+_REFLECTIVE: Final = frozenset("__subclasses__ get_objects get_referrers".split())
 """With these, code may reach any loaded module; what is imported by a computed name is seen when it is imported."""
 _BY_NAME: Final = frozenset("__import__ find_spec import_module importorskip resolve_name run_module".split())
 _MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -67,12 +68,18 @@ class Read(NamedTuple):
         """``path`` is that of the module's file, from the root."""
         names = frozenset(code.co_names)
         specs = tuple(import_statements(code))
+        keys = keys_of(code) if MODULES in names and not code.co_flags & SUSPENDS else Keys()
+        if keys is not None:
+            specs += tuple(ImportSpec(0, name, ()) for name in sorted(keys.constants - {"__main__"}))
         if not _BY_NAME.isdisjoint(names):
             specs += tuple(named_modules(code))
         in_test = _TEST_FILE.fullmatch(path) is not None
         lines = not _LINES.isdisjoint(names) or (in_test and not _LINES_IN_TESTS.isdisjoint(names))
         state = stateful(code) if may_be_stateful(code) else None
-        return cls(code.co_names, specs, not _REFLECTIVE.isdisjoint(names), lines, state)
+        if keys is not None and keys.arguments:
+            state = (state or Stateful())._replace(keys=tuple(sorted(keys.arguments)))
+        reflective = keys is None or not _REFLECTIVE.isdisjoint(names)
+        return cls(code.co_names, specs, reflective, lines, state)
 
     def plain(self) -> tuple[Any, ...]:
         """As nested tuples, which is all that ``marshal`` takes."""
@@ -147,7 +154,8 @@ class Codes:
         if read.lines:
             self.looks_at_lines.add(number)
         if read.state is not None and not read.state.steps:
-            self.stateful[number] = read.state
+            before = self.stateful.get(number, read.state)
+            self.stateful[number] = read.state._replace(keys=tuple(sorted({*before.keys, *read.state.keys})))
         elif read.state is not None and read.state.globals:
             self.steps[number] = read.state.globals
         return number

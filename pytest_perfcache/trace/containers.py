@@ -11,6 +11,8 @@ _KEYS: Final = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}
 SUBSCRIPTS: Final = frozenset(_KEYS)
 _ENTANGLED: Final = ("JUMP", "FOR_ITER", "SEND", "YIELD", "AWAIT", "COPY", "SWAP", "RERAISE", "WITH", "EXC", "MATCH")
 """Parts of names of instructions that do more than take values from the stack and put one there."""
+ATTRIBUTE_SHIFT: Final = 0 if opcode.opmap.get("LOAD_METHOD", 256) < 256 else 1
+"""From 3.12 on the lowest bit of LOAD_ATTR's argument says whether a method is loaded."""
 _CACHE: Final = opcode.opmap["CACHE"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
 _PAIRS: Final = {

@@ -24,7 +24,7 @@ class Keeper:
     ``first``: values of outer variables when it first ran, where they are such that many are alike;
     ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by;
     ``units``: how many entered it; ``loose``: it has no scope now; ``was_loose``: it had none for a while;
-    ``exact``: it always has one.
+    ``exact``: it always has one; ``keys``: arguments by which it looks up loaded modules.
     """
 
     __slots__ = (
@@ -40,6 +40,7 @@ class Keeper:
         "hits",
         "holders",
         "is_property",
+        "keys",
         "loose",
         "name",
         "named",
@@ -56,7 +57,8 @@ class Keeper:
         self.number = number
         self.name = name
         self.unit = unit
-        self.globals, self.holders, self.attributes, _ = state
+        self.globals, self.holders, self.attributes = state[:3]
+        self.keys = state.keys
         self.cache: weakref.ref[Any] | None = None
         self.hits = 0
         self.named: set[str] = set()
@@ -70,5 +72,5 @@ class Keeper:
         self.defaults: list[tuple[object, Version | None]] = []
         self.readers: tuple[tuple[int, int], frozenset[int]] = ((0, 0), frozenset())
         self.units = 0
-        self.exact = not self.holders or bool(self.globals or self.attributes) or name in ON_DEMAND
+        self.exact = not self.holders or bool(self.globals or self.attributes or self.keys) or name in ON_DEMAND
         self.loose = self.was_loose = False

@@ -73,6 +73,8 @@ class Kept:
         self._caches: list[Keeper] = []
         self._entered: list[Keeper] = []
         """Those that were entered in the current unit."""
+        self.look_up: Callable[[object], None] = lambda _: None
+        """Called with what may be the name of a loaded module that is about to be looked up."""
 
     def add_cache(self, number: int, cache: object) -> None:
         """A ``functools.lru_cache`` was put around the function."""
@@ -105,6 +107,10 @@ class Kept:
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own."""
         keeper = self.keepers.get(number) or self._keeper(number)
+        if keeper.keys and frame is not None:
+            found = frame.f_locals
+            for name in keeper.keys:
+                self.look_up(found.get(name))
         unit = self._current()
         if not keeper.loose:
             self._gather()
@@ -142,7 +148,7 @@ class Kept:
     def busy(self, number: int) -> bool:
         """Whether the function was entered so often that it need not be watched until the unit ends."""
         keeper = self.keepers.get(number)
-        return keeper is not None and keeper.activations >= _ACTIVATIONS
+        return keeper is not None and keeper.activations >= _ACTIVATIONS and not keeper.keys
 
     def settle(self, unit: Unit, blocks: Set[int]) -> None:
         """The outermost unit ends: let it stand on what it met, and look at what it left behind."""

@@ -4,13 +4,15 @@ What a module's import touched counts for whoever asks for the module, also for 
 For the project's files :mod:`~pytest_perfcache.trace.imports` knows that; here are all other modules: those that an
 import hook makes, that put another object in their place, or that somebody put among the modules by hand.
 
-``builtins.__import__`` and the function behind ``importlib.import_module`` are replaced; :meth:`close` puts them back.
+``builtins.__import__``, the function behind ``importlib.import_module``, and ``importlib.util.find_spec`` are replaced;
+:meth:`close` puts them back.
 No frame of ours is in the traceback of an import that fails, and no warning names one.
 """
 
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import sys
 from importlib import _bootstrap
 from importlib.util import resolve_name
@@ -48,6 +50,7 @@ class LookupObserver:
         self._patches.put(builtins, "__import__", frameless(self._statement(builtins.__import__)))
         bootstrap: Any = _bootstrap
         self._patches.put(bootstrap, "_gcd_import", frameless(self._by_name(bootstrap._gcd_import)))
+        self._patches.put(importlib.util, "find_spec", frameless(self._find_spec(importlib.util.find_spec)))
 
     def close(self) -> None:
         self._patches.close()
@@ -104,6 +107,23 @@ class LookupObserver:
                 self._answered(full, unit, (), statement=False)
 
         return _gcd_import
+
+    def _find_spec(self, original: Callable[..., object]) -> Callable[..., object]:
+        @like_machinery
+        def find_spec(name: str, package: str | None = None) -> object:
+            __tracebackhide__ = True
+            try:
+                return original(name, package)
+            finally:
+                relative = type(name) is str and name.startswith(".")
+                self.looked_up(_absolute(name[1:], {"__package__": package}, 1) if relative else name)
+
+        return find_spec
+
+    def looked_up(self, name: object) -> None:
+        """A module is asked for by its name, without an import."""
+        if type(name) is str and name and name.partition(".")[0] not in self._outside:
+            self._answered(name, None, (), statement=False)
 
     def _asked(self, full: str) -> Unit | None:
         """An import begins: a unit of its own where the module is not loaded yet."""

@@ -168,7 +168,12 @@ class MarkTracer:
         """
         state = self._codes.stateful.get(number)
         holders = () if state is None else state.holders
-        alone = len(holders) == 1 and holders == code.co_varnames[: min(code.co_argcount, 1)]
+        alone = (
+            state is not None
+            and not state.keys
+            and len(holders) == 1
+            and holders == code.co_varnames[: min(code.co_argcount, 1)]
+        )
         return 0 if alone and holders[0] not in code.co_cellvars else None
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from types import CodeType
 from typing import Final, NamedTuple
 
-from pytest_perfcache.trace.containers import SUBSCRIPTS, Containers, Instruction, instructions_of
+from pytest_perfcache.trace.containers import ATTRIBUTE_SHIFT, SUBSCRIPTS, Containers, Instruction, instructions_of
 
 _MUTATORS: Final = frozenset(
     """
@@ -43,7 +43,7 @@ class Stateful(NamedTuple):
     ``globals``: dotted names of its module that it assigns or changes, such as ``CACHE`` or ``settings.cache``;
     ``holders``: local names of what was there before it ran and of which it changes something: arguments with a lazy
     attribute, variables of the function around it; ``attributes``: names of what it changes of its arguments while a
-    class is made.
+    class is made. ``keys``: arguments by which it looks up loaded modules.
     """
 
     globals: tuple[str, ...] = ()
@@ -51,6 +51,7 @@ class Stateful(NamedTuple):
     attributes: tuple[str, ...] = ()
     steps: bool = False
     """A generator, which is not watched."""
+    keys: tuple[str, ...] = ()
 
 
 def stateful(code: CodeType) -> Stateful | None:
@@ -160,7 +161,7 @@ def changed(code: CodeType, following: list[Instruction], *, subscripts: bool) -
         attribute = code.co_names[_attribute(instruction)]
         if copied:
             return [*chain, attribute]
-        if instruction.name == "LOAD_METHOD" or (_ATTRIBUTE_SHIFT and instruction.argument & 1):
+        if instruction.name == "LOAD_METHOD" or (ATTRIBUTE_SHIFT and instruction.argument & 1):
             return chain if attribute in _MUTATORS else None
         chain.append(attribute)
     return None
@@ -175,7 +176,7 @@ def attribute_named(code: CodeType, following: list[Instruction]) -> str:
 
 
 def _attribute(instruction: Instruction) -> int:
-    return instruction.argument >> (_ATTRIBUTE_SHIFT if instruction.name == "LOAD_ATTR" else 0)
+    return instruction.argument >> (ATTRIBUTE_SHIFT if instruction.name == "LOAD_ATTR" else 0)
 
 
 def _lazy_holders(code: CodeType, instructions: list[Instruction], containers: Containers) -> set[str]:
@@ -217,7 +218,3 @@ def _tested_attributes(code: CodeType, instructions: list[Instruction]) -> Itera
     for instruction, following in pairwise(instructions):
         if instruction.name == "LOAD_ATTR" and following.name.startswith(_CONDITIONS):
             yield code.co_names[_attribute(instruction)]
-
-
-_ATTRIBUTE_SHIFT: Final = 0 if "LOAD_METHOD" in opcode.opmap and opcode.opmap["LOAD_METHOD"] < 256 else 1
-"""From 3.12 on the lowest bit of LOAD_ATTR's argument says whether a method is loaded."""

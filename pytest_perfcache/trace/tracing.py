@@ -58,6 +58,7 @@ class Tracing(NamedTuple):
         observers.callback(calls.close)
         observers.callback(watch_functools(recorder.noted))
         lookups = LookupObserver(recorder)
+        recorder.kept.look_up = lookups.looked_up
         observers.callback(lookups.close)
         imports = ImportObserver(recorder, lookups)
         observers.callback(imports.close)

@@ -1,0 +1,64 @@
+"""How a function finds loaded modules in ``sys.modules``: by which of its arguments, or by any name at all."""
+
+from __future__ import annotations
+
+from types import CodeType
+from typing import Final, NamedTuple
+
+from pytest_perfcache.trace.containers import ATTRIBUTE_SHIFT, Instruction, instructions_of
+
+MODULES: Final = "modules"
+_NAMES: Final = ("LOAD_ATTR", "LOAD_GLOBAL", "LOAD_METHOD")
+
+
+class Keys(NamedTuple):
+    """``arguments``: names of those that are keys; ``constants``: texts that are."""
+
+    arguments: frozenset[str] = frozenset()
+    constants: frozenset[str] = frozenset()
+
+
+def keys_of(code: CodeType) -> Keys | None:
+    """The keys of each ``modules[key]``, ``modules.get(key)`` and ``key in modules``; None where anything else is done.
+
+    Only a lambda's or a function's own arguments count, as long as nothing else is bound to the name.
+    """
+    if code.co_name.startswith("<"):
+        return None
+    instructions = instructions_of(code)
+    stored = {one.argument for one in instructions if one.name.startswith(("STORE_FAST", "DELETE_FAST", "STORE_DEREF"))}
+    arguments: set[str] = set()
+    constants: set[str] = set()
+    for at, one in enumerate(instructions):
+        if one.name not in _NAMES or _name(code, one) != MODULES:
+            continue
+        key = _key(code, instructions, at)
+        if key is None:
+            return None
+        value = code.co_consts[key.argument] if key.name == "LOAD_CONST" else None
+        if isinstance(value, str):
+            constants.add(value)
+        elif key.name.startswith("LOAD_FAST") and key.argument < code.co_argcount and key.argument not in stored:
+            arguments.add(code.co_varnames[key.argument])
+        else:
+            return None
+    return Keys(frozenset(arguments), frozenset(constants))
+
+
+def _key(code: CodeType, instructions: list[Instruction], at: int) -> Instruction | None:
+    """The instruction that loads the key for the look-up that begins here; None where it is no look-up by a key."""
+    following = [*instructions[at + 1 : at + 3], Instruction("", 0, 0), Instruction("", 0, 0)]
+    if following[1].name == "BINARY_SUBSCR":
+        return following[0]
+    if following[0].name in ("LOAD_METHOD", "LOAD_ATTR") and _name(code, following[0]) == "get":
+        return following[1]
+    if following[0].name == "CONTAINS_OP":
+        # `key in sys.modules`, or `key in modules`
+        return instructions[at - (2 if instructions[at].name == "LOAD_ATTR" else 1)]
+    return None
+
+
+def _name(code: CodeType, one: Instruction) -> str:
+    """The attribute's or the global's name; the lowest bits of the argument say what else is loaded."""
+    shift = 1 if one.name == "LOAD_GLOBAL" else ATTRIBUTE_SHIFT if one.name == "LOAD_ATTR" else 0
+    return code.co_names[one.argument >> shift]
