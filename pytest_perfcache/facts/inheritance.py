@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from pytest_perfcache.facts.source import Analysis
+from pytest_perfcache.facts.values import full_name
 
 _PLAIN: Final = frozenset(
     name
@@ -50,7 +51,7 @@ class Inheritance:
         return all(self._plain(path, analysis, base, seen | {(path, name)}) for base in bases)
 
     def _plain_elsewhere(self, path: str, analysis: Analysis, name: str, seen: frozenset[tuple[str, str]]) -> bool:
-        if _full_name(name, analysis) in _HARMLESS:
+        if full_name(name, analysis.sources, analysis.modules) in _HARMLESS:
             return True
         source = analysis.sources.get(name)
         if source is None:
@@ -60,15 +61,6 @@ class Inheritance:
             if found is not None:
                 return self._plain(candidate, found, source[2], seen)
         return False
-
-
-def _full_name(name: str, analysis: Analysis) -> str:
-    """With the module that an import statement takes it from; empty where none does."""
-    head, dot, tail = name.partition(".")
-    dots, module, original = analysis.sources.get(head, (0, "", ""))
-    if original and not dots:
-        return f"{module}.{original}{dot}{tail}"
-    return f"{analysis.modules[head]}{dot}{tail}" if head in analysis.modules else ""
 
 
 def _files(path: str, dots: int, module: str) -> Iterable[str]:

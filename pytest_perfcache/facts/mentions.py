@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from pytest_perfcache.facts.texts import DOCTEST, examples_in, mentions_in_text
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -60,10 +62,6 @@ _OF_MODULES: Final = frozenset("__dict__ __file__ __loader__ __name__ __package_
 """Attributes through which others can get at the whole module."""
 _OWN_NAME: Final = frozenset(("__name__", "__spec__", "__loader__", "__path__"))
 _LOGGERS: Final = frozenset(("getLogger", "get_logger"))
-DOCTEST: Final = ">>>"
-_WORD: Final = re.compile(r"[^\W\d]\w*")
-_DOTTED: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_REFERENCE: Final = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?::[\w.]*)?")
 
 
 @dataclass(slots=True)
@@ -76,6 +74,9 @@ class Context:
     quiet: set[int] = field(default_factory=set)
     """Names that are called, asked for an attribute, or compared with a type; and what has no effect."""
     docstrings: set[int] = field(default_factory=set)
+    """Those without examples."""
+    examples: set[int] = field(default_factory=set)
+    """Docstrings with examples for doctest."""
     dead: set[int] = field(default_factory=set)
     """What stands under ``if TYPE_CHECKING`` and is never executed."""
     exported: set[int] = field(default_factory=set)
@@ -123,8 +124,8 @@ class Context:
 
     def _docstring(self, node: ast.Module | ast.ClassDef | FunctionNode) -> None:
         match node.body[:1]:
-            case [ast.Expr(value=ast.Constant(value=str(text)) as constant)] if DOCTEST not in text:
-                self.docstrings.add(id(constant))
+            case [ast.Expr(value=ast.Constant(value=str(text)) as constant)]:
+                (self.examples if DOCTEST in text else self.docstrings).add(id(constant))
 
     def root(self, node: ast.AST) -> str | None:
         """The name at the head of ``name.attribute.attribute``."""
@@ -184,7 +185,7 @@ def mentions_of(node: ast.AST, context: Context) -> Iterator[str]:
             if id(node) in context.exported:
                 yield f"<{text}"
             elif id(node) not in context.docstrings:
-                yield from _in_text(text)
+                yield from (_in_examples(text, context) if id(node) in context.examples else mentions_in_text(text))
         case ast.Import(names=names) | ast.ImportFrom(names=names):
             yield from _imported(node, names)
         case ast.keyword(arg=str(name)) | ast.arg(arg=name):
@@ -345,18 +346,17 @@ def _module(node: ast.AST, context: Context) -> Iterator[str]:
         yield f"@{node.attr}"
 
 
-def _in_text(text: str) -> Iterator[str]:
-    """The words of a text; and what may be the name of a module in it."""
-    yield from _WORD.findall(text)
-    if whole := _REFERENCE.fullmatch(text):
-        yield f"@{whole[1]}"
+def _in_examples(text: str, context: Context) -> Iterator[str]:
+    """The same of a docstring's examples, which run with the names of the module: as code, where it can be read."""
+    try:
+        tree = ast.parse(examples_in(text))
+    except (SyntaxError, ValueError):
+        yield from mentions_in_text(text)
         return
-    prose = len(text.split()) > 1
-    for found in _DOTTED.findall(text):
-        if "." in found or not prose:
-            yield f"@{found}"
-        else:
-            yield f"~{found}"
+    inner = Context.of(tree)
+    inner.imported = context.imported | inner.imported
+    for node in ast.walk(tree):
+        yield from mentions_of(node, inner)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> Iterator[str]:
@@ -380,15 +380,6 @@ def _path(dotted: str) -> Iterator[str]:
     yield from (f"^{part}" for part in parts if part)
     if parts[0] in _NOSY:
         yield ANY_GLOBAL
-
-
-def mentions_in_texts(texts: Iterable[str]) -> Iterator[str]:
-    """What may be names of modules in texts from outside, such as environment variables: whole ones, or dotted."""
-    for text in texts:
-        if whole := _REFERENCE.fullmatch(text):
-            yield f"@{whole[1]}"
-        else:
-            yield from (f"@{found}" for found in _DOTTED.findall(text) if "." in found)
 
 
 def reflective_text(source: bytes) -> bool:

@@ -24,14 +24,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_perfcache.facts.digest import fingerprint_all
-from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, DOCTEST, Context, FunctionNode, mentions_of
+from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, Context, FunctionNode, mentions_of
+from pytest_perfcache.facts.texts import DOCTEST
 from pytest_perfcache.facts.values import (
+    TYPE_CHECKING,
     Names,
     bound_names,
     constant_name,
     default_leaves,
     does_nothing,
-    for_type_checkers,
     import_sources,
     leaves_of,
     modules,
@@ -124,8 +125,8 @@ class _Analyser:
         self._classes: set[str] = set()
         self._taken = _other_bindings(tree.body)
         self._bound = bound_names(tree.body)
-        self._sources = import_sources(tree.body, self._bound)
-        self._names = Names(set(self._bound), modules(tree.body, self._bound))
+        sources, imported = import_sources(tree.body, self._bound), modules(tree.body, self._bound)
+        self._names = Names(set(self._bound), sources, imported)
         self._own: set[int] = set()
         """Targets of assignments whose values are kept apart: they bind the name, and use it not."""
         self._leaves: dict[int, tuple[str, str]] = {}
@@ -145,7 +146,7 @@ class _Analyser:
             classes=frozenset(self._classes),
             values={name: fingerprint_all(part.hex() for part in parts) for name, parts in self._values.items()},
             bases=dict(self._bases),
-            sources=self._sources,
+            sources=self._names.sources,
             modules=self._names.modules,
             bound=frozenset(self._names.bound),
         )
@@ -252,9 +253,7 @@ class _Analyser:
             out.append(apart[1])
             out = []
         out.append(type(node).__name__)
-        never = (
-            isinstance(node, ast.If) and not scope and for_type_checkers(node.test, self._sources, self._names.modules)
-        )
+        never = isinstance(node, ast.If) and not scope and self._names.full(node.test) == TYPE_CHECKING
         self._mention(node, scope, annotation=annotation)
         self._classes.update(_type_names(node, prefix))
         for name, value in ast.iter_fields(node):

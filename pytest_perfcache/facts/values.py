@@ -33,6 +33,9 @@ _INSCRIPTIONS: Final = frozenset(
     """.split()
 )
 """Names that only look as if Python gave them a meaning."""
+TYPE_CHECKING: Final = "typing.TYPE_CHECKING"
+"""Is false when a module runs."""
+_CAST: Final = "typing.cast"
 _NUMBERS: Final = 3
 """At the start of ``sys.version_info``."""
 _MEANT: Final = re.compile(r"pytest|collect_ignore|[pt]_")
@@ -40,10 +43,16 @@ _MEANT: Final = re.compile(r"pytest|collect_ignore|[pt]_")
 
 
 class Names(NamedTuple):
-    """``bound``: what the module and its classes bind; ``modules``: see :func:`modules`."""
+    """``bound``: what the module and its classes bind; ``sources``: see :func:`import_sources`; ``modules``: see
+    :func:`modules`."""
 
     bound: set[str]
+    sources: Mapping[str, tuple[int, str, str]]
     modules: Mapping[str, str]
+
+    def full(self, node: ast.expr) -> str:
+        """What a name, or an attribute of one, stands for by the imports of the module; empty where that is unknown."""
+        return full_name(ast.unparse(node), self.sources, self.modules)
 
 
 def leaves_of(value: ast.expr, names: Names) -> Iterator[tuple[ast.expr, str]]:
@@ -71,8 +80,11 @@ def leaves_of(value: ast.expr, names: Names) -> Iterator[tuple[ast.expr, str]]:
 
 
 def _operands(value: ast.expr, names: Names) -> Iterator[tuple[ast.expr, str]]:
-    """The literals in f-strings, and in comparisons with ``sys.version_info``."""
+    """The literals in f-strings, in casts, and in comparisons with ``sys.version_info``."""
     match value:
+        case ast.Call(func=function, args=[ast.Constant(value=str()) as kind, cast]) if names.full(function) == _CAST:
+            yield kind, "literal str"
+            yield from leaves_of(cast, names)
         case ast.JoinedStr(values=parts):
             yield from ((part, "literal str") for part in parts if isinstance(part, ast.Constant))
         case ast.Compare(
@@ -152,20 +164,6 @@ def constant_name(node: ast.stmt) -> str | None:
             return None
 
 
-def for_type_checkers(test: ast.expr, sources: Mapping[str, tuple[int, str, str]], modules: Mapping[str, str]) -> bool:
-    """Whether a condition at the top level of a module is ``TYPE_CHECKING``, which is false when the module runs.
-
-    ``sources``: see :func:`import_sources`; ``modules``: see :func:`modules`.
-    """
-    match test:
-        case ast.Name(id="TYPE_CHECKING" as name):
-            return sources.get(name) == (0, "typing", name)
-        case ast.Attribute(value=ast.Name(id=name), attr="TYPE_CHECKING"):
-            return modules.get(name) == "typing"
-        case _:
-            return False
-
-
 def bound_names(body: list[ast.stmt]) -> Counter[str]:
     """How often statements bind a name, wherever in them."""
     found: Counter[str] = Counter()
@@ -202,3 +200,12 @@ def import_sources(body: list[ast.stmt], bound: Counter[str]) -> dict[str, tuple
         for alias in node.names
         if bound[name := alias.asname or alias.name] == 1
     }
+
+
+def full_name(name: str, sources: Mapping[str, tuple[int, str, str]], modules: Mapping[str, str]) -> str:
+    """A dotted name with the module that an import statement takes it from; empty where none does by a full name."""
+    head, dot, tail = name.partition(".")
+    dots, module, original = sources.get(head, (0, "", ""))
+    if original and not dots:
+        return f"{module}.{original}{dot}{tail}"
+    return f"{modules[head]}{dot}{tail}" if head in modules else ""

@@ -158,10 +158,10 @@ class World:
 
     def environment(self) -> frozenset[str]:
         """What the values of environment variables mention."""
-        from pytest_perfcache.facts.mentions import mentions_in_texts
+        from pytest_perfcache.facts.texts import modules_in_texts
 
         if self._spoken is None:
-            self._spoken = frozenset(mentions_in_texts(self.environ.values()))
+            self._spoken = frozenset(modules_in_texts(self.environ.values()))
         return self._spoken
 
     def _may_mention(self, content: Fingerprint, source: bytes, words: frozenset[bytes]) -> bool:

@@ -328,6 +328,8 @@ def test_code_belongs_to_the_named_function_around_it(text: str, qualname: str, 
         ("X = 1 + 1", "X = 1 + 2"),
         ("X = f'{a} 1'", "X = f'{a} 2'"),
         ("import sys\nX = sys.version_info >= (3, 8)", "import sys\nX = sys.version_info >= (3, 9)"),
+        ("import typing as t\nX = t.cast('A', a)", "import typing as t\nX = t.cast('B', a)"),
+        ("from typing import cast\nX = cast('A', 1)", "from typing import cast\nX = cast('A', 2)"),
     ],
 )
 def test_another_literal_leaves_the_skeleton_alone_and_is_named(old: str, new: str) -> None:
@@ -348,6 +350,8 @@ def test_another_literal_leaves_the_skeleton_alone_and_is_named(old: str, new: s
         ("X = a[1]", "X = a[2]"),
         ("X = f'{a:1}'", "X = f'{a:2}'"),
         ("X = sys.version_info >= (3, 8)", "X = sys.version_info >= (3, 9)"),
+        ("from a import cast\nX = cast('A', 1)", "from a import cast\nX = cast('B', 1)"),
+        ("import typing as t\nX = t.cast(a, f(1))", "import typing as t\nX = t.cast(a, f(2))"),
         ("import sys\nX = sys.version_info >= (3, 8)", "import sys\nX = sys.version_info >= (3, 'a')"),
         ("import sys\nX = sys.version_info >= (3, 8, 0, 1)", "import sys\nX = sys.version_info >= (3, 8, 0, 2)"),
         ("X = {A: 1, **B}", "X = {A: 1, **C}"),
