@@ -6,9 +6,9 @@ import opcode
 from types import CodeType
 from typing import Final, NamedTuple
 
-_KEYS: Final = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}
+KEYS: Final = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}
 """Instructions that change a container → how many values lie on it on the stack."""
-SUBSCRIPTS: Final = frozenset(_KEYS)
+SUBSCRIPTS: Final = frozenset(KEYS)
 _ENTANGLED: Final = ("JUMP", "FOR_ITER", "SEND", "YIELD", "AWAIT", "COPY", "SWAP", "RERAISE", "WITH", "EXC", "MATCH")
 """Parts of names of instructions that do more than take values from the stack and put one there."""
 ATTRIBUTE_SHIFT: Final = 0 if opcode.opmap.get("LOAD_METHOD", 256) < 256 else 1
@@ -60,29 +60,35 @@ class Containers(NamedTuple):
 
     @classmethod
     def of(cls, code: CodeType, instructions: list[Instruction]) -> Containers:
-        places = [at for at, one in enumerate(instructions) if one.name in _KEYS]
-        if not places:
-            return cls(frozenset())
-        from dis import findlabels  # takes 3 ms, and few child processes have such code
-
         stored = {(one.name[6:], one.argument) for one in instructions if one.name.startswith("STORE_")}
-        targets = findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
-        heads: set[int] = set()
-        for at in places:
-            head = _head(instructions, at, _KEYS[instructions[at].name])
-            if head is None or not _stands_for_itself(instructions[head], stored):
-                return cls(None)
-            if any(instructions[head].offset < target <= instructions[at].offset for target in targets):
-                return cls(None)  # one of several that may be the container
-            heads.add(head)
-        return cls(frozenset(heads))
+        heads = heads_of(code, instructions)
+        if heads is None or not all(_stands_for_itself(instructions[head], stored) for head in heads):
+            return cls(None)
+        return cls(heads)
 
     def changes(self, at: int) -> bool:
         """Whether the load at this place may be the head of a container that is changed."""
         return self.heads is None or at in self.heads
 
 
-def _start(instructions: list[Instruction], end: int) -> int | None:
+def heads_of(code: CodeType, instructions: list[Instruction]) -> frozenset[int] | None:
+    """Where the containers that are changed are loaded; None where that is not clear."""
+    places = [at for at, one in enumerate(instructions) if one.name in KEYS]
+    if not places:
+        return frozenset()
+    from dis import findlabels  # takes 3 ms, and few child processes have such code
+
+    targets = findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
+    heads: set[int] = set()
+    for at in places:
+        head = _head(instructions, at, KEYS[instructions[at].name])
+        if head is None or any(instructions[head].offset < target <= instructions[at].offset for target in targets):
+            return None  # or one of several that may be the container
+        heads.add(head)
+    return frozenset(heads)
+
+
+def start_of(instructions: list[Instruction], end: int) -> int | None:
     """Where the expression starts whose value is on top of the stack before ``end``; None where that is not clear."""
     wanted, height = -1, 0
     for at in range(end - 1, -1, -1):
@@ -105,13 +111,13 @@ def _head(instructions: list[Instruction], end: int, values: int) -> int | None:
     """The load behind which only attributes and items are taken, until ``values`` lie on what these lead to."""
     at: int | None = end
     for _ in range(values):
-        at = None if at is None else _start(instructions, at)
+        at = None if at is None else start_of(instructions, at)
     while at:
         last = instructions[at - 1]
         if last.name == "LOAD_ATTR" and _effect(last) == 0:
             at -= 1
         elif last.name == "BINARY_SUBSCR":
-            at = _start(instructions, at - 1)
+            at = start_of(instructions, at - 1)
         else:
             return at - 1
     return None

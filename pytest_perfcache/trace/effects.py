@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import builtins
 from types import CodeType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pytest_perfcache.trace.containers import SUBSCRIPTS, Instruction, instructions_of
+from pytest_perfcache.trace.containers import Containers, Instruction, heads_of, instructions_of
+from pytest_perfcache.trace.fresh import ANNOTATIONS, is_own, origins, other_names, path_of
 from pytest_perfcache.trace.stateful import (
     HARNESS_OWNED,
     SETTERS,
@@ -20,7 +21,7 @@ from pytest_perfcache.trace.stateful import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _LOADS: Final = frozenset(("LOAD_NAME", "LOAD_GLOBAL"))
 _STORES: Final = frozenset(("STORE_NAME", "STORE_GLOBAL"))
@@ -39,15 +40,15 @@ _OPTIMIZED: Final = 1
 """The flag of functions (``inspect.CO_OPTIMIZED``); class bodies lack it."""
 
 
-def effects(code: CodeType) -> frozenset[str]:
-    """Names, in other modules, of what a module's body changes."""
-    own: set[str] = set()
+def effects(code: CodeType, namespace: Mapping[str, Any]) -> frozenset[str]:
+    """Names, in other modules, of what a module's body changed. ``namespace``: the module's, after its import."""
+    own = {ANNOTATIONS}
     found: set[str] = set()
     for body in filter(may_be_stateful, bodies(code)):
         instructions = instructions_of(body)
         aliases = _imported(body, instructions)
         own |= {body.co_names[one.argument] for one in instructions if one.name in _STORES} - aliases.keys()
-        found.update(_changes(body, instructions, aliases, own))
+        found.update(_Body(body, instructions, aliases, own, namespace).changes())
     return frozenset(found)
 
 
@@ -66,20 +67,63 @@ def _imported(body: CodeType, instructions: list[Instruction]) -> dict[str, str]
     return found
 
 
-def _changes(body: CodeType, instructions: list[Instruction], aliases: dict[str, str], own: set[str]) -> Iterator[str]:
-    subscripts = any(one.name in SUBSCRIPTS for one in instructions)
-    by_name = not SETTERS.isdisjoint(body.co_names)
-    for at, one in enumerate(instructions):
-        if one.name not in _LOADS:
-            continue
-        name = body.co_names[one.argument >> (one.name == "LOAD_GLOBAL")]
-        if name in own or (name in _BUILTINS and name not in aliases):
-            continue
-        following = instructions[at + 1 :]
-        chain = changed(body, following, subscripts=subscripts)
-        if chain is not None and (name, *chain) not in HARNESS_OWNED:
-            yield chain[-1] if chain else aliases.get(name, name)
-        if by_name:
-            attribute = attribute_named(body, following)
-            if attribute:
-                yield attribute
+class _Body(NamedTuple):
+    """One body of a module: its own, or that of a class. ``own``: names that bodies bind, but by imports."""
+
+    code: CodeType
+    instructions: list[Instruction]
+    aliases: dict[str, str]
+    own: set[str]
+    namespace: Mapping[str, Any]
+
+    def changes(self) -> Iterator[str]:
+        heads = heads_of(self.code, self.instructions)
+        containers = Containers(None if any(self._may_be_any(head) for head in heads or ()) else heads)
+        by_name = not SETTERS.isdisjoint(self.code.co_names)
+        for at, one in enumerate(self.instructions):
+            name = self._loaded(one)
+            following = self.instructions[at + 1 :]
+            chain = changed(self.code, following, subscripts=containers.changes(at)) if name else None
+            if name in self.own:
+                if chain is not None and not self._is_own(name, at, chain):
+                    yield from (chain[-1:] or self._behind(name))
+                    yield from other_names(chain, self.namespace.get(name), self.namespace) - {""}
+            elif name and (name not in _BUILTINS or name in self.aliases):
+                if chain is not None and (name, *chain) not in HARNESS_OWNED:
+                    yield chain[-1] if chain else self.aliases.get(name, name)
+                if by_name and (attribute := attribute_named(self.code, following)):
+                    yield attribute
+
+    def _loaded(self, one: Instruction) -> str:
+        """The name that is loaded; empty for other instructions."""
+        return self.code.co_names[one.argument >> (one.name == "LOAD_GLOBAL")] if one.name in _LOADS else ""
+
+    def _may_be_any(self, head: int) -> bool:
+        """Whether the container loaded there may have other names: an own name for what somebody else made."""
+        name = self._loaded(self.instructions[head])
+        if name and name not in self.own:
+            return False
+        return not is_own(
+            self.code, self.instructions, name, path_of(self.code, self.instructions, head), self.namespace
+        )
+
+    def _is_own(self, name: str, at: int, chain: list[str]) -> bool:
+        following = self.instructions[at + len(chain) + 1].name
+        path = (
+            chain if following.startswith(("LOAD_METHOD", "LOAD_ATTR")) else path_of(self.code, self.instructions, at)
+        )
+        return is_own(self.code, self.instructions, name, path, self.namespace)
+
+    def _behind(self, name: str) -> Iterator[str]:
+        """What of others an own name may stand for: what stands in the expressions that are bound to it."""
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            current = waiting.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            if current in self.own:
+                waiting += origins(self.code, self.instructions, current)
+            elif current not in _BUILTINS:
+                yield self.aliases.get(current, current)

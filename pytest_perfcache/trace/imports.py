@@ -157,7 +157,7 @@ class ImportObserver:
         finally:
             recorder.leave(module.unit)
             recorder.ambient.look(module.unit)
-            recorder.kept.imported(module.unit, code, effects(code))
+            recorder.kept.imported(module.unit, code, effects(code, namespace))
             self._lookups.made_by(module.unit, code)
             recorder.loaded(path, namespace)
             self._modules.forget_closures()
