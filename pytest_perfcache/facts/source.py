@@ -17,12 +17,11 @@ Refinements keep edits from re-running more than they can reach (``docs/explanat
 from __future__ import annotations
 
 import ast
-import builtins
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_perfcache.facts.bindings import harmless_name, only_binds, other_bindings
 from pytest_perfcache.facts.digest import fingerprint_all
 from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, Context, FunctionNode, mentions_of
 from pytest_perfcache.facts.texts import DOCTEST
@@ -32,7 +31,9 @@ from pytest_perfcache.facts.values import (
     bound_names,
     constant_name,
     default_leaves,
+    default_paths,
     does_nothing,
+    find_sets,
     import_sources,
     leaves_of,
     modules,
@@ -40,8 +41,6 @@ from pytest_perfcache.facts.values import (
 )
 from pytest_perfcache.model import Fingerprint, defaults_of, enclosing_name, is_defaults
 
-_PYTEST_NAMES: Final = re.compile(r"pytest_|setup|teardown|setUp|tearDown|load_tests|__")
-_BUILTINS: Final = frozenset(vars(builtins))
 _LOCATION_FIELDS: Final = frozenset(("ctx", "type_comment", "kind", "type_ignores"))
 _HOOKS: Final = frozenset(("__init_subclass__", "__class_getitem__", "__getattribute__"))
 
@@ -123,14 +122,17 @@ class _Analyser:
         self._bases: dict[str, tuple[str, ...] | None] = {}
         self._mentions: dict[str, set[str]] = {"": set()}
         self._classes: set[str] = set()
-        self._taken = _other_bindings(tree.body)
+        self._taken = other_bindings(tree.body)
         self._bound = bound_names(tree.body)
         sources, imported = import_sources(tree.body, self._bound), modules(tree.body, self._bound)
-        self._names = Names(set(self._bound), sources, imported)
+        self._names = Names(set(self._bound), sources, imported, set())
+        find_sets(tree.body, self._bound, self._names)
         self._own: set[int] = set()
         """Targets of assignments whose values are kept apart: they bind the name, and use it not."""
         self._leaves: dict[int, tuple[str, str]] = {}
         """Literals that are kept apart → the name of what they are the value of, and what stands in the skeleton."""
+        self._defaults: dict[int, str] = {}
+        """Parts of defaults that are no more than names → the function."""
         self._annotated: str | None = None
         """The function whose signature is walked now, where nobody looks at it when it is made; empty: the module."""
 
@@ -175,7 +177,7 @@ class _Analyser:
             else:
                 count += 1
         used: set[str] = set()
-        waiting = [""]
+        waiting = ["", *filter(is_defaults, self._mentions)]
         while waiting:
             mentions = self._mentions.get(waiting.pop(), ())
             found = {name.lstrip("$~@:") for name in mentions} & places.keys() - used
@@ -186,8 +188,8 @@ class _Analyser:
         return (f"{name} {places[name]}" for name in sorted(used))
 
     def _is_binding(self, node: FunctionNode, place: _Place) -> bool:
-        harmless = node.name.startswith("test") if place.prefix else _harmless_name(node.name, self._taken)
-        return harmless and _only_binds(node, self._taken)
+        harmless = node.name.startswith("test") if place.prefix else harmless_name(node.name, self._taken)
+        return harmless and only_binds(node, self._taken)
 
     def _assignment(self, node: ast.stmt, name: str) -> None:
         value, target = getattr(node, "value"), getattr(node, "target", None)  # noqa: B009 - of two classes
@@ -209,6 +211,8 @@ class _Analyser:
         mentions.add(f"<{node.name}")
         signature: list[str] = [type(node).__name__, node.name, repr(ast.get_docstring(node, clean=False))]
         own = len(self._values.get(defaults_of(qualname), ()))
+        if not scope:
+            self._defaults.update((id(part), qualname) for part in default_paths(node))
         outer, self._annotated = self._annotated, None
         if not scope and all(map(only_wraps, node.decorator_list)):
             self._annotated = qualname
@@ -295,7 +299,13 @@ class _Analyser:
 
     def _mention(self, node: ast.AST, scope: str, *, annotation: bool) -> None:
         found = mentions_of(node, self._context)
-        if id(node) in self._own:
+        holder = self._defaults.get(id(node))
+        if holder is not None:
+            given = set(found)
+            self._mentions[holder] |= given
+            self._mentions.setdefault(defaults_of(holder), set()).update(given)
+            self._mentions[scope].update(f"<{name.lstrip('$')}" for name in given)
+        elif id(node) in self._own:
             self._mentions[scope].update(f"<{name.lstrip('$')}" for name in found)
         elif annotation and self._annotated is not None:
             for name in found:
@@ -342,56 +352,3 @@ def _global_names(node: ast.AST) -> Iterator[str]:
     elif not isinstance(node, FunctionNode | ast.ClassDef):
         for child in ast.iter_child_nodes(node):
             yield from _global_names(child)
-
-
-def _other_bindings(body: list[ast.stmt]) -> frozenset[str]:
-    """Names that the module binds other than by exactly one function statement."""
-    seen: set[str] = set()
-    twice: set[str] = set()
-    for node in body:
-        if isinstance(node, FunctionNode):
-            (twice if node.name in seen else seen).add(node.name)
-            continue
-        for child in ast.walk(node):
-            match child:
-                case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                    twice.add(name)
-                case ast.alias(name=name, asname=asname):
-                    twice.add(asname or name.partition(".")[0])
-                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                    twice.add(name)
-                case _:
-                    pass
-    return frozenset(twice)
-
-
-def _harmless_name(name: str, taken: frozenset[str]) -> bool:
-    return name not in taken and name not in _BUILTINS and not _PYTEST_NAMES.match(name)
-
-
-def _only_binds(node: FunctionNode, bound: frozenset[str]) -> bool:
-    """Whether executing this definition does nothing but bind its name.
-
-    Defaults and annotations may name what the module binds, and nothing that could fail or call.
-    """
-    generics: list[ast.AST] = getattr(node, "type_params", [])
-    bound |= {getattr(parameter, "name", "") for parameter in generics}
-    parts: list[ast.AST | None] = [*generics, *node.args.defaults, *node.args.kw_defaults, node.returns]
-    parts += [argument.annotation for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
-    for part in parts:
-        for child in ast.walk(part) if part is not None else ():
-            if isinstance(child, ast.Call):
-                return False
-            if isinstance(child, ast.Name) and child.id not in bound and child.id not in _BUILTINS:
-                return False
-    return all(_pytest_decorator(decorator) for decorator in node.decorator_list)
-
-
-def _pytest_decorator(node: ast.expr) -> bool:
-    call = node if isinstance(node, ast.Call) else None
-    target = ast.unparse(call.func if call else node)
-    if target.startswith(("pytest.mark.", "mark.")):
-        return True
-    if target != "pytest.fixture":
-        return False
-    return call is None or not ({"name", "autouse"} & {keyword.arg for keyword in call.keywords})

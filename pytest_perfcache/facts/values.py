@@ -44,11 +44,12 @@ _MEANT: Final = re.compile(r"pytest|collect_ignore|[pt]_")
 
 class Names(NamedTuple):
     """``bound``: what the module and its classes bind; ``sources``: see :func:`import_sources`; ``modules``: see
-    :func:`modules`."""
+    :func:`modules`; ``sets``: see :func:`find_sets`."""
 
     bound: set[str]
     sources: Mapping[str, tuple[int, str, str]]
     modules: Mapping[str, str]
+    sets: set[str]
 
     def full(self, node: ast.expr) -> str:
         """What a name, or an attribute of one, stands for by the imports of the module; empty where that is unknown."""
@@ -80,11 +81,14 @@ def leaves_of(value: ast.expr, names: Names) -> Iterator[tuple[ast.expr, str]]:
 
 
 def _operands(value: ast.expr, names: Names) -> Iterator[tuple[ast.expr, str]]:
-    """The literals in f-strings, in casts, and in comparisons with ``sys.version_info``."""
+    """The literals in f-strings, in casts, in sums of sets, and in comparisons with ``sys.version_info``."""
     match value:
         case ast.Call(func=function, args=[ast.Constant(value=str()) as kind, cast]) if names.full(function) == _CAST:
             yield kind, "literal str"
             yield from leaves_of(cast, names)
+        case ast.BinOp() if _is_set(value, names):
+            for operand in (value.left, value.right):
+                yield from _of_same_type(operand) if isinstance(operand, ast.Set) else leaves_of(operand, names)
         case ast.JoinedStr(values=parts):
             yield from ((part, "literal str") for part in parts if isinstance(part, ast.Constant))
         case ast.Compare(
@@ -94,6 +98,30 @@ def _operands(value: ast.expr, names: Names) -> Iterator[tuple[ast.expr, str]]:
                 yield from ((element, "literal int") for element in elements)
         case _:
             return
+
+
+def _is_set(node: ast.expr, names: Names) -> bool:
+    """Whether an expression gives one of Python's own sets."""
+    match node:
+        case ast.Set():
+            return True
+        case ast.Name(id=name):
+            return name in names.sets
+        case ast.Call(func=ast.Name(id="set" | "frozenset" as name)):
+            return name not in names.bound
+        case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub(), right=right):
+            return _is_set(left, names) and _is_set(right, names)
+        case _:
+            return False
+
+
+def find_sets(body: list[ast.stmt], bound: Counter[str], names: Names) -> None:
+    """Note the names that nothing but one statement at the top level binds, to one of Python's own sets."""
+    for node in body:
+        name = constant_name(node)
+        value = getattr(node, "value", None)
+        if name is not None and bound[name] == 1 and isinstance(value, ast.expr) and _is_set(value, names):
+            names.sets.add(name)
 
 
 def _of_same_type(node: ast.expr) -> Iterator[tuple[ast.expr, str]]:
@@ -143,6 +171,14 @@ def default_leaves(node: FunctionNode, names: Names) -> Iterator[tuple[ast.expr,
     for default in (*node.args.defaults, *node.args.kw_defaults):
         if default is not None:
             yield from leaves_of(default, names)
+
+
+def default_paths(node: FunctionNode) -> Iterator[ast.AST]:
+    """Names, and attributes of names, that are defaults: their value goes to nobody but who looks at these."""
+    for default in (*node.args.defaults, *node.args.kw_defaults):
+        parts = [] if default is None else list(ast.walk(default))
+        if all(isinstance(part, ast.Name | ast.Attribute | ast.expr_context) for part in parts):
+            yield from parts
 
 
 def does_nothing(node: FunctionNode) -> bool:

@@ -145,7 +145,7 @@ class World:
             return analysis.all_mentions
         qualname = split_block(fact.name)[1] if fact.kind is Kind.BLOCK else ""
         if is_defaults(qualname):
-            return frozenset()
+            return analysis.mentions.get(qualname, frozenset())
         block = analysis.block_of(qualname)
         return None if block is None else analysis.mentions[block]
 

@@ -330,6 +330,8 @@ def test_code_belongs_to_the_named_function_around_it(text: str, qualname: str, 
         ("import sys\nX = sys.version_info >= (3, 8)", "import sys\nX = sys.version_info >= (3, 9)"),
         ("import typing as t\nX = t.cast('A', a)", "import typing as t\nX = t.cast('B', a)"),
         ("from typing import cast\nX = cast('A', 1)", "from typing import cast\nX = cast('A', 2)"),
+        ("A = frozenset(b)\nX = A | {'a', 'b'}", "A = frozenset(b)\nX = A | {'a', 'c'}"),
+        ("X = {1} | frozenset(['a']) - {b}", "X = {1} | frozenset(['c']) - {b}"),
     ],
 )
 def test_another_literal_leaves_the_skeleton_alone_and_is_named(old: str, new: str) -> None:
@@ -347,6 +349,9 @@ def test_another_literal_leaves_the_skeleton_alone_and_is_named(old: str, new: s
         ("X = f(1)", "X = f(2)"),
         ("X = 'a' * 1", "X = 'a' * 2"),
         ("X = 1 << 2", "X = 1 << 3"),
+        ("X = A | {'a'}", "X = A | {'b'}"),
+        ("A = frozenset(b)\nA = c\nX = A | {'a'}", "A = frozenset(b)\nA = c\nX = A | {'b'}"),
+        ("X = {a} | {'a'} + {1}", "X = {a} | {'b'} + {1}"),
         ("X = a[1]", "X = a[2]"),
         ("X = f'{a:1}'", "X = f'{a:2}'"),
         ("X = sys.version_info >= (3, 8)", "X = sys.version_info >= (3, 9)"),
