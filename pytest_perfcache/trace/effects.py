@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.containers import Containers, Instruction, heads_of, instructions_of
 from pytest_perfcache.trace.fresh import ANNOTATIONS, is_own, origins, other_names, path_of
@@ -44,11 +44,8 @@ def effects(code: CodeType, namespace: Mapping[str, Any]) -> frozenset[str]:
     """Names, in other modules, of what a module's body changed. ``namespace``: the module's, after its import."""
     own = {ANNOTATIONS}
     found: set[str] = set()
-    for body in filter(may_be_stateful, bodies(code)):
-        instructions = instructions_of(body)
-        aliases = _imported(body, instructions)
-        own |= {body.co_names[one.argument] for one in instructions if one.name in _STORES} - aliases.keys()
-        found.update(_Body(body, instructions, aliases, own, namespace).changes())
+    for code_of_body in filter(may_be_stateful, bodies(code)):
+        found.update(_Body(code_of_body, own, namespace).changes())
     return frozenset(found)
 
 
@@ -67,52 +64,58 @@ def _imported(body: CodeType, instructions: list[Instruction]) -> dict[str, str]
     return found
 
 
-class _Body(NamedTuple):
+class _Body:
     """One body of a module: its own, or that of a class. ``own``: names that bodies bind, but by imports."""
 
-    code: CodeType
-    instructions: list[Instruction]
-    aliases: dict[str, str]
-    own: set[str]
-    namespace: Mapping[str, Any]
+    def __init__(self, code: CodeType, own: set[str], namespace: Mapping[str, Any]) -> None:
+        self._code = code
+        self._instructions = instructions_of(code)
+        self._aliases = _imported(code, self._instructions)
+        self._own = own
+        self._namespace = namespace
+        self._alone: dict[tuple[str, ...], bool] = {}
+        own |= {code.co_names[one.argument] for one in self._instructions if one.name in _STORES} - self._aliases.keys()
 
     def changes(self) -> Iterator[str]:
-        heads = heads_of(self.code, self.instructions)
-        containers = Containers(None if any(self._may_be_any(head) for head in heads or ()) else heads)
-        by_name = not SETTERS.isdisjoint(self.code.co_names)
-        for at, one in enumerate(self.instructions):
+        heads = heads_of(self._code, self._instructions)
+        containers = Containers(None if any(map(self._may_be_any, heads or ())) else heads)
+        by_name = not SETTERS.isdisjoint(self._code.co_names)
+        for at, one in enumerate(self._instructions):
             name = self._loaded(one)
-            following = self.instructions[at + 1 :]
-            chain = changed(self.code, following, subscripts=containers.changes(at)) if name else None
-            if name in self.own:
-                if chain is not None and not self._is_own(name, at, chain):
-                    yield from (chain[-1:] or self._behind(name))
-                    yield from other_names(chain, self.namespace.get(name), self.namespace) - {""}
-            elif name and (name not in _BUILTINS or name in self.aliases):
-                if chain is not None and (name, *chain) not in HARNESS_OWNED:
-                    yield chain[-1] if chain else self.aliases.get(name, name)
-                if by_name and (attribute := attribute_named(self.code, following)):
-                    yield attribute
+            if not name or (name in _BUILTINS and name not in self._aliases and name not in self._own):
+                continue
+            following = self._instructions[at + 1 :]
+            chain = changed(self._code, following, subscripts=containers.changes(at))
+            if name in self._own:
+                yield from self._of_own(name, at, chain)
+                continue
+            if chain is not None and (name, *chain) not in HARNESS_OWNED:
+                yield chain[-1] if chain else self._aliases.get(name, name)
+            if by_name and (attribute := attribute_named(self._code, following)):
+                yield attribute
 
     def _loaded(self, one: Instruction) -> str:
         """The name that is loaded; empty for other instructions."""
-        return self.code.co_names[one.argument >> (one.name == "LOAD_GLOBAL")] if one.name in _LOADS else ""
+        return self._code.co_names[one.argument >> (one.name == "LOAD_GLOBAL")] if one.name in _LOADS else ""
 
     def _may_be_any(self, head: int) -> bool:
         """Whether the container loaded there may have other names: an own name for what somebody else made."""
-        name = self._loaded(self.instructions[head])
-        if name and name not in self.own:
-            return False
-        return not is_own(
-            self.code, self.instructions, name, path_of(self.code, self.instructions, head), self.namespace
-        )
+        name = self._loaded(self._instructions[head])
+        return not name or (name in self._own and not self._is_alone(name, head))
 
-    def _is_own(self, name: str, at: int, chain: list[str]) -> bool:
-        following = self.instructions[at + len(chain) + 1].name
-        path = (
-            chain if following.startswith(("LOAD_METHOD", "LOAD_ATTR")) else path_of(self.code, self.instructions, at)
-        )
-        return is_own(self.code, self.instructions, name, path, self.namespace)
+    def _of_own(self, name: str, at: int, chain: list[str] | None) -> Iterator[str]:
+        if chain is not None and not self._is_alone(name, at):
+            yield from (chain[-1:] or self._behind(name))
+            yield from other_names(path_of(self._code, self._instructions, at) or [], name, self._namespace)
+
+    def _is_alone(self, name: str, at: int) -> bool:
+        """Whether what is changed there is this module's alone."""
+        path = path_of(self._code, self._instructions, at)
+        key = (name, *path) if path is not None else (name, "?")
+        found = self._alone.get(key)
+        if found is None:
+            found = self._alone[key] = is_own(self._code, self._instructions, name, path, self._namespace)
+        return found
 
     def _behind(self, name: str) -> Iterator[str]:
         """What of others an own name may stand for: what stands in the expressions that are bound to it."""
@@ -123,7 +126,7 @@ class _Body(NamedTuple):
             if current in seen:
                 continue
             seen.add(current)
-            if current in self.own:
-                waiting += origins(self.code, self.instructions, current)
+            if current in self._own:
+                waiting += origins(self._code, self._instructions, current)
             elif current not in _BUILTINS:
-                yield self.aliases.get(current, current)
+                yield self._aliases.get(current, current)

@@ -6,6 +6,7 @@ a new object, and the container that its constructor gave it is held by no modul
 
 from __future__ import annotations
 
+import builtins
 import sys
 from itertools import pairwise
 from types import BuiltinFunctionType, CodeType
@@ -13,33 +14,43 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.containers import ATTRIBUTE_SHIFT, KEYS, Instruction, start_of
 from pytest_perfcache.trace.looking import attributes, is_a
+from pytest_perfcache.trace.versions import is_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ANNOTATIONS: Final = "__annotations__"
 """Each body that has some has its own."""
-_DISPLAYS: Final = ("BUILD_LIST", "BUILD_MAP", "BUILD_SET", "BUILD_CONST_KEY_MAP")
+_DISPLAYS: Final = frozenset(
+    """
+    BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP BUILD_SET DICT_MERGE DICT_UPDATE LIST_EXTEND MAKE_FUNCTION SET_UPDATE
+    SET_FUNCTION_ATTRIBUTE
+    """.split()
+)
+"""The last instructions of what makes a new list, dictionary, set or function."""
 _STORES: Final = ("STORE_NAME", "STORE_GLOBAL")
 _LOADS: Final = ("LOAD_NAME", "LOAD_GLOBAL")
+_ENDS: Final = ("STORE_NAME", "STORE_GLOBAL", "STORE_ATTR", "STORE_SUBSCR")
+"""Instructions with which only statements end."""
 _MISSING: Final = object()
 
 
 def is_own(
-    code: CodeType, instructions: list[Instruction], name: str, chain: list[str] | None, namespace: Mapping[str, Any]
+    code: CodeType, instructions: list[Instruction], name: str, path: list[str] | None, namespace: Mapping[str, Any]
 ) -> bool:
-    """Whether what ``chain`` leads to from a global name is this module's alone.
+    """Whether what ``path`` leads to from a global name is this module's alone.
 
-    ``code``: the body in which the name is used; ``chain``: attributes, None where items are taken as well;
+    ``code``: the body in which the name is used; ``path``: attributes, None where more is done with the name;
     ``namespace``: that of the module after its import.
     """
     if name == ANNOTATIONS:
         return True
-    if code.co_name != "<module>" or chain is None:
+    if code.co_name != "<module>" or path is None:
         return False
     stores = stores_of(code, instructions, name)
-    made = bool(stores) and all(_is_made(code, instructions, at, namespace) for at in stores)
-    return made and not other_names(chain, namespace.get(name, _MISSING), namespace)
+    if not stores or not all(_is_made(code, instructions, at, namespace) for at in stores):
+        return False
+    return _MISSING is not _at_end(path, namespace.get(name, _MISSING)) and not other_names(path, name, namespace)
 
 
 def stores_of(code: CodeType, instructions: list[Instruction], name: str) -> list[int]:
@@ -48,9 +59,11 @@ def stores_of(code: CodeType, instructions: list[Instruction], name: str) -> lis
 
 
 def origins(code: CodeType, instructions: list[Instruction], name: str) -> Iterator[str]:
-    """The names in the expressions that are bound to a name; of ``a.b.c`` the last, by which others find it."""
+    """The names in the statements that bind a name; of ``a.b.c`` the last, by which others find it."""
     for store in stores_of(code, instructions, name):
-        start = start_of(instructions, store) or 0
+        start = store
+        while start > 0 and not instructions[start - 1].name.startswith(_ENDS):
+            start -= 1
         for one, following in pairwise(instructions[start : store + 1]):
             if one.name in ("LOAD_ATTR", *_LOADS) and following.name != "LOAD_ATTR":
                 shift = ATTRIBUTE_SHIFT if one.name == "LOAD_ATTR" else one.name == "LOAD_GLOBAL"
@@ -58,35 +71,69 @@ def origins(code: CodeType, instructions: list[Instruction], name: str) -> Itera
 
 
 def path_of(code: CodeType, instructions: list[Instruction], head: int) -> list[str] | None:
-    """The attributes between a name and one simple key; None where more is done."""
-    chain: list[str] = []
-    at = head + 1
-    while instructions[at].name == "LOAD_ATTR":
-        chain.append(code.co_names[instructions[at].argument >> ATTRIBUTE_SHIFT])
-        at += 1
-    return chain if instructions[at + 1].name in KEYS else None
+    """The attributes between a name and what is changed: by a key, as an attribute, by a method.
+
+    None where items are taken on the way.
+    """
+    path: list[str] = []
+    for at in range(head + 1, len(instructions)):
+        one = instructions[at]
+        if one.name in ("COPY", "STORE_ATTR", "DELETE_ATTR", "LOAD_METHOD"):
+            return path
+        if one.name != "LOAD_ATTR":
+            return path if instructions[at + 1].name in KEYS else None
+        if ATTRIBUTE_SHIFT and one.argument & 1:
+            return path
+        path.append(code.co_names[one.argument >> ATTRIBUTE_SHIFT])
+    return None
 
 
 def _is_made(code: CodeType, instructions: list[Instruction], store: int, namespace: Mapping[str, Any]) -> bool:
-    """Whether a display, or a call of a class that makes a new object each time, is stored here."""
+    """Whether what is stored here is new each time: a display, a definition, what a class makes when it is called."""
     from dis import findlabels  # as in `containers`
 
-    start = start_of(instructions, store)
     targets = findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
+    start = _comprehension(instructions, store)
+    made = start is not None
     if start is None:
+        start = start_of(instructions, store)
+        made = start is not None and _is_new(code, instructions, start, store, namespace)
+    if start is None or not made:
         return False
-    if any(instructions[start].offset < target <= instructions[store].offset for target in targets):
-        return False
-    if instructions[store - 1].name in _DISPLAYS:
+    return not any(instructions[start].offset < target <= instructions[store].offset for target in targets)
+
+
+def _comprehension(instructions: list[Instruction], store: int) -> int | None:
+    """Where a comprehension ends that runs in place (3.12 and later) and whose value is stored; None where none is."""
+    at = store - 1
+    while at > 0 and instructions[at].name in ("STORE_FAST", "SWAP", "POP_TOP"):
+        at -= 1
+    return at if instructions[at].name == "END_FOR" else None
+
+
+def _is_new(
+    code: CodeType, instructions: list[Instruction], start: int, store: int, namespace: Mapping[str, Any]
+) -> bool:
+    last = instructions[store - 1].name
+    if last in _DISPLAYS:
         return True
-    if not instructions[store - 1].name.startswith("CALL"):
+    if not last.startswith("CALL"):
         return False
-    callee = instructions[start + (instructions[start].name == "PUSH_NULL")]
-    if callee.name not in _LOADS:
-        return False
-    name = code.co_names[callee.argument >> (callee.name == "LOAD_GLOBAL")]
+    at = start + (instructions[start].name == "PUSH_NULL")
+    first = instructions[at]
+    if first.name in ("LOAD_BUILD_CLASS", "LOAD_CONST"):
+        return True  # of code: a class, or a comprehension before 3.12
+    called: object = _MISSING
+    if first.name in _LOADS:
+        name = code.co_names[first.argument >> (first.name == "LOAD_GLOBAL")]
+        called = namespace.get(name, vars(builtins).get(name, _MISSING))
+    for one in instructions[at + 1 : store]:
+        if one.name not in ("LOAD_ATTR", "LOAD_METHOD"):
+            break
+        shift = ATTRIBUTE_SHIFT if one.name == "LOAD_ATTR" else 0
+        called = attributes(called).get(code.co_names[one.argument >> shift], _MISSING)
     made = namespace.get(code.co_names[instructions[store].argument], _MISSING)
-    return type(made) is namespace.get(name, _MISSING) and _makes_new_ones(type(made))
+    return called is sorted or (type(made) is called and _makes_new_ones(type(made)))
 
 
 def _makes_new_ones(kind: type) -> bool:
@@ -96,13 +143,21 @@ def _makes_new_ones(kind: type) -> bool:
     return is_a(maker, BuiltinFunctionType) and caller is type
 
 
-def other_names(chain: list[str], value: object, namespace: Mapping[str, Any]) -> set[str]:
-    """Under which names modules and classes hold what the chain leads to; an empty one where it leads nowhere known."""
-    owners: list[Mapping[str, object]] = []
-    for name in chain:
+def other_names(path: list[str], name: str, namespace: Mapping[str, Any]) -> set[str]:
+    """Under which names other modules, and the classes on the way, hold what the path leads to from a global name."""
+    value = namespace.get(name, _MISSING)
+    end = _at_end(path, value)
+    if end is _MISSING or is_scalar(end):
+        return set()
+    owners = [found for module in sys.modules.copy().values() if (found := attributes(module)) is not namespace]
+    for attribute in path:
         owners += map(attributes, type.mro(type(value)))
+        value = attributes(value).get(attribute, _MISSING)
+    return {held for owner in owners for held, found in dict(owner).items() if found is end}
+
+
+def _at_end(path: list[str], value: object) -> object:
+    """What the instances on the way hold under these names."""
+    for name in path:
         value = attributes(value).get(name, _MISSING)
-    if value is _MISSING:
-        return {""}
-    owners += (found for module in sys.modules.copy().values() if (found := attributes(module)) is not namespace)
-    return {name for owner in owners for name, held in dict(owner).items() if held is value}
+    return value
