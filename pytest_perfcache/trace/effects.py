@@ -14,6 +14,7 @@ from pytest_perfcache.trace.containers import Containers, Instruction, heads_of,
 from pytest_perfcache.trace.fresh import ANNOTATIONS, is_own, origins, other_names, path_of
 from pytest_perfcache.trace.stateful import (
     HARNESS_OWNED,
+    LONGEST,
     SETTERS,
     attribute_named,
     changed,
@@ -74,6 +75,7 @@ class _Body:
         self._own = own
         self._namespace = namespace
         self._alone: dict[tuple[str, ...], bool] = {}
+        self._held: dict[tuple[str, ...], set[str]] = {}
         own |= {code.co_names[one.argument] for one in self._instructions if one.name in _STORES} - self._aliases.keys()
 
     def changes(self) -> Iterator[str]:
@@ -84,7 +86,7 @@ class _Body:
             name = self._loaded(one)
             if not name or (name in _BUILTINS and name not in self._aliases and name not in self._own):
                 continue
-            following = self._instructions[at + 1 :]
+            following = self._instructions[at + 1 : at + LONGEST]
             chain = changed(self._code, following, subscripts=containers.changes(at))
             if name in self._own:
                 yield from self._of_own(name, at, chain)
@@ -104,18 +106,23 @@ class _Body:
         return not name or (name in self._own and not self._is_alone(name, head))
 
     def _of_own(self, name: str, at: int, chain: list[str] | None) -> Iterator[str]:
-        if chain is not None and not self._is_alone(name, at):
-            yield from (chain[-1:] or self._behind(name))
-            yield from other_names(path_of(self._code, self._instructions, at) or [], name, self._namespace)
+        if chain is None or self._is_alone(name, at):
+            return
+        yield from (chain[-1:] or self._behind(name))
+        key = (name, *(path_of(self._code, self._instructions, at) or ()))
+        if key not in self._held:
+            self._held[key] = other_names(list(key[1:]), name, self._namespace)
+        yield from self._held[key]
 
     def _is_alone(self, name: str, at: int) -> bool:
         """Whether what is changed there is this module's alone."""
         path = path_of(self._code, self._instructions, at)
-        key = (name, *path) if path is not None else (name, "?")
-        found = self._alone.get(key)
-        if found is None:
-            found = self._alone[key] = is_own(self._code, self._instructions, name, path, self._namespace)
-        return found
+        if path is None:
+            return is_own(self._code, self._instructions, name, None, self._namespace)
+        key = (name, *path)
+        if key not in self._alone:
+            self._alone[key] = is_own(self._code, self._instructions, name, path, self._namespace)
+        return self._alone[key]
 
     def _behind(self, name: str) -> Iterator[str]:
         """What of others an own name may stand for: what stands in the expressions that are bound to it."""

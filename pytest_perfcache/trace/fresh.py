@@ -32,6 +32,8 @@ _STORES: Final = ("STORE_NAME", "STORE_GLOBAL")
 _LOADS: Final = ("LOAD_NAME", "LOAD_GLOBAL")
 _ENDS: Final = ("STORE_NAME", "STORE_GLOBAL", "STORE_ATTR", "STORE_SUBSCR")
 """Instructions with which only statements end."""
+_ALONE: Final = 3
+"""References to what only an instance holds: its own, a variable's, and that of the question."""
 _MISSING: Final = object()
 
 
@@ -50,7 +52,10 @@ def is_own(
     stores = stores_of(code, instructions, name)
     if not stores or not all(_is_made(code, instructions, at, namespace) for at in stores):
         return False
-    return _MISSING is not _at_end(path, namespace.get(name, _MISSING)) and not other_names(path, name, namespace)
+    end = _at_end(path, namespace.get(name, _MISSING))
+    if end is _MISSING:
+        return False
+    return not path or sys.getrefcount(end) <= _ALONE or not other_names(path, name, namespace)
 
 
 def stores_of(code: CodeType, instructions: list[Instruction], name: str) -> list[int]:

@@ -157,10 +157,18 @@ class ImportObserver:
         finally:
             recorder.leave(module.unit)
             recorder.ambient.look(module.unit)
-            recorder.kept.imported(module.unit, code, effects(code, namespace))
+            recorder.kept.imported(module.unit, code, self._effects(module, code, namespace))
             self._lookups.made_by(module.unit, code)
             recorder.loaded(path, namespace)
             self._modules.forget_closures()
+
+    @staticmethod
+    def _effects(module: Module, code: CodeType, namespace: dict[str, Any]) -> frozenset[str]:
+        try:
+            return effects(code, namespace)
+        except Exception as error:
+            module.unit.spoil(f"observing its import failed: {error!r}")
+            return frozenset()
 
     def _entered(self, path: str, code: CodeType, name: str, signature: Signature | None) -> Module:
         file = self._modules.places.full(path)

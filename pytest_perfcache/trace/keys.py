@@ -9,6 +9,7 @@ from pytest_perfcache.trace.containers import ATTRIBUTE_SHIFT, Instruction, inst
 
 MODULES: Final = "modules"
 _NAMES: Final = ("LOAD_ATTR", "LOAD_GLOBAL", "LOAD_METHOD")
+_VARIABLES: Final = ("LOAD_FAST", "LOAD_FAST_CHECK")
 
 
 class Keys(NamedTuple):
@@ -21,7 +22,7 @@ class Keys(NamedTuple):
 def keys_of(code: CodeType) -> Keys | None:
     """The keys of each ``modules[key]``, ``modules.get(key)`` and ``key in modules``; None where anything else is done.
 
-    Only a lambda's or a function's own arguments count, as long as nothing else is bound to the name.
+    Only a function's own arguments count, as long as nothing else is bound to the name.
     """
     if code.co_name.startswith("<"):
         return None
@@ -38,7 +39,7 @@ def keys_of(code: CodeType) -> Keys | None:
         value = code.co_consts[key.argument] if key.name == "LOAD_CONST" else None
         if isinstance(value, str):
             constants.add(value)
-        elif key.name.startswith("LOAD_FAST") and key.argument < code.co_argcount and key.argument not in stored:
+        elif key.name in _VARIABLES and key.argument < code.co_argcount and key.argument not in stored:
             arguments.add(code.co_varnames[key.argument])
         else:
             return None
@@ -47,15 +48,25 @@ def keys_of(code: CodeType) -> Keys | None:
 
 def _key(code: CodeType, instructions: list[Instruction], at: int) -> Instruction | None:
     """The instruction that loads the key for the look-up that begins here; None where it is no look-up by a key."""
-    following = [*instructions[at + 1 : at + 3], Instruction("", 0, 0), Instruction("", 0, 0)]
-    if following[1].name == "BINARY_SUBSCR":
-        return following[0]
-    if following[0].name in ("LOAD_METHOD", "LOAD_ATTR") and _name(code, following[0]) == "get":
-        return following[1]
-    if following[0].name == "CONTAINS_OP":
-        # `key in sys.modules`, or `key in modules`
-        return instructions[at - (2 if instructions[at].name == "LOAD_ATTR" else 1)]
+    following = instructions[at + 1 : at + 5] + [Instruction("", 0, 0)] * 4
+    first, second, *others = following
+    if second.name == "BINARY_SUBSCR":
+        return first
+    if first.name in ("LOAD_METHOD", "LOAD_ATTR") and _name(code, first) == "get":
+        default = 1 if others[0].name in (*_VARIABLES, "LOAD_CONST") else 0
+        return second if others[default].name in ("PRECALL", "CALL") else None
+    if first.name == "CONTAINS_OP":
+        place = at - (2 if instructions[at].name == "LOAD_ATTR" else 1)
+        return None if _is_joined(code, instructions[place], instructions[at]) else instructions[place]
     return None
+
+
+def _is_joined(code: CodeType, first: Instruction, last: Instruction) -> bool:
+    """Whether a jump leads in between: then the first may be one of several alternatives."""
+    from dis import findlabels  # as in `containers`
+
+    targets = findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
+    return any(first.offset < target <= last.offset for target in targets)
 
 
 def _name(code: CodeType, one: Instruction) -> str:

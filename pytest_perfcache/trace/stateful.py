@@ -24,6 +24,8 @@ _MUTATORS: Final = frozenset(
 SETTERS: Final = frozenset(("setattr", "delattr"))
 HARNESS_OWNED: Final = frozenset(("sys", name) for name in ("stdin", "stdout", "stderr", "modules", "path"))
 """What pytest itself changes, and what imports do, which are seen otherwise."""
+LONGEST: Final = 30
+"""How many instructions behind a name tell what becomes of it."""
 _GUARDS: Final = frozenset("AttributeError IndexError KeyError LookupError get getattr hasattr setdefault".split())
 ON_DEMAND: Final = frozenset(("__get__", "__getattr__", "__getattribute__", "__missing__"))
 """Run where something is not there yet; what they store is there the next time."""
@@ -100,10 +102,10 @@ def _kept_globals(code: CodeType, instructions: list[Instruction], containers: C
             name = code.co_names[instruction.argument >> 1]
             if instruction.argument & 1 and instructions[at + 1].name != "COPY":
                 continue  # it is only called, which changes nothing that it holds
-            chain = changed(code, instructions[at + 1 :], subscripts=containers.changes(at))
+            chain = changed(code, instructions[at + 1 : at + LONGEST], subscripts=containers.changes(at))
             if name not in _BUILTINS and chain is not None and (name, *chain) not in HARNESS_OWNED:
                 yield ".".join((name, *chain))
-            if by_name and (attribute := attribute_named(code, instructions[at + 1 :])):
+            if by_name and (attribute := attribute_named(code, instructions[at + 1 : at + LONGEST])):
                 yield f"{name}.{attribute}"
 
 
@@ -118,7 +120,7 @@ def _class_attributes(code: CodeType, instructions: list[Instruction], container
     for at, instruction in enumerate(instructions):
         holder = _local(instruction)
         if holder is not None and holder < code.co_argcount:
-            chain = changed(code, instructions[at + 1 :], subscripts=containers.changes(at))
+            chain = changed(code, instructions[at + 1 : at + LONGEST], subscripts=containers.changes(at))
             if chain:
                 yield chain[-1]
 
@@ -135,7 +137,9 @@ def _kept_variables(code: CodeType, instructions: list[Instruction]) -> Iterator
             continue
         name = _variable(code, instruction.argument, variables)
         stored = instruction.name == "STORE_DEREF"
-        if name in outer and (stored or changed(code, instructions[at + 1 :], subscripts=subscripts) is not None):
+        if name in outer and (
+            stored or changed(code, instructions[at + 1 : at + LONGEST], subscripts=subscripts) is not None
+        ):
             yield name
 
 
@@ -204,7 +208,7 @@ def _filled_holders(
         holder = _local(instruction)
         if holder is None or holder >= code.co_argcount:
             continue
-        chain = changed(code, instructions[at + 1 :], subscripts=containers.changes(at))
+        chain = changed(code, instructions[at + 1 : at + LONGEST], subscripts=containers.changes(at))
         if (chain is not None and (guarded or not tested.isdisjoint(chain))) or (by_name and guarded):
             yield code.co_varnames[holder]
 
