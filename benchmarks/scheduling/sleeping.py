@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from random import Random
 
-SECONDS: Final = 2.5
-"""What each worker sleeps where the tests are spread evenly."""
+SECONDS: Final = 5.0
+"""What each worker sleeps where the tests are spread evenly: short for a suite that is run with workers, and several times
+their start-up, which is none of the schedulers' doing."""
 
 
 class Sleep(NamedTuple):
