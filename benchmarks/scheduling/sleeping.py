@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from random import Random
 
 SECONDS: Final = 5.0
-"""What each worker sleeps where the tests are spread evenly: short for a suite that is run with workers, and several times
-their start-up, which is none of the schedulers' doing."""
+"""What each worker sleeps where the tests are spread evenly: short for a suite that is run with workers, and several
+times their start-up, which is none of the schedulers' doing."""
 
 
 class Sleep(NamedTuple):
