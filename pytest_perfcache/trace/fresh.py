@@ -1,7 +1,7 @@
 """Whether what a module's body changes was made there, so that nobody else can find the change.
 
 ``app = Flask(__name__)`` followed by ``app.config["DEBUG"] = True`` changes nothing of another module: the class makes
-a new object, and the container that its constructor gave it is held by no module and no class.
+a new object, and nobody else holds it, nor the container that its constructor gave it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _STORES: Final = ("STORE_NAME", "STORE_GLOBAL")
 _LOADS: Final = ("LOAD_NAME", "LOAD_GLOBAL")
 _ENDS: Final = ("STORE_NAME", "STORE_GLOBAL", "STORE_ATTR", "STORE_SUBSCR")
 """Instructions with which only statements end."""
-_ALONE: Final = 3
-"""References to what only an instance holds: its own, a variable's, and that of the question."""
+_ALONE: Final = 4
+"""References to what one other object holds: that, those of a list and of a variable, and that of the question."""
 _MISSING: Final = object()
 
 
@@ -52,10 +52,7 @@ def is_own(
     stores = stores_of(code, instructions, name)
     if not stores or not all(_is_made(code, instructions, at, namespace) for at in stores):
         return False
-    end = _at_end(path, namespace.get(name, _MISSING))
-    if end is _MISSING:
-        return False
-    return not path or sys.getrefcount(end) <= _ALONE or not other_names(path, name, namespace)
+    return not path or _leads_inside(path, name, namespace)
 
 
 def stores_of(code: CodeType, instructions: list[Instruction], name: str) -> list[int]:
@@ -159,6 +156,14 @@ def other_names(path: list[str], name: str, namespace: Mapping[str, Any]) -> set
         owners += map(attributes, type.mro(type(value)))
         value = attributes(value).get(attribute, _MISSING)
     return {held for owner in owners for held, found in dict(owner).items() if found is end}
+
+
+def _leads_inside(path: list[str], name: str, namespace: Mapping[str, Any]) -> bool:
+    """Whether nobody else holds the objects on the way, nor what they lead to: no registry, module or class."""
+    objects = [namespace.get(name, _MISSING)]
+    for attribute in path:
+        objects.append(attributes(objects[-1]).get(attribute, _MISSING))
+    return not any(found is _MISSING or is_a(found, type) or sys.getrefcount(found) > _ALONE for found in objects)
 
 
 def _at_end(path: list[str], value: object) -> object:

@@ -18,6 +18,12 @@ class Cart:
         self.items = [1]
         self.prices = PRICES
 
+class Listed:
+    made = []
+    def __init__(self):
+        self.items = []
+        Listed.made.append(self)
+
 class Single:
     found = None
     items = []
@@ -63,7 +69,7 @@ def changed_by(body: str) -> set[str]:
         "rows = collections.defaultdict(list)\nrows['a'].append(3)\nrows['b'] = 1",
         "rows = {**PRICES, 'a': 1}\nrows['b'] = 2",
         "rows: list[int] = []\nrows.append(1)",
-        "class Mine: pass\nMine.items = []\nMine.items.append(1)",
+        "class Mine: pass\nMine.items = []\nMine.size = 1",
         "def mine(): pass\nmine.rate = 1",
     ],
 )
@@ -85,6 +91,10 @@ def test_what_was_made_here(body: str) -> None:
         ("cart = Cart()\ncart.prices['a'] = 1", "PRICES"),
         ("cart = Cart()\ncart.shared.append(1)", "shared"),
         ("cart = Cart\ncart.shared.append(1)", "shared"),
+        ("cart = Listed()\ncart.items.append(1)", "items"),
+        ("cart = Listed()\ncart.items[0:] = [1]", "items"),
+        ("cart = Cart()\nrows = [cart.items]\ncart.items.append(2)", "items"),
+        ("cart = Cart()\ncarts = [cart]\ncart.items.append(2)", "items"),
         ("single = Single()\nsingle.items.append(1)", "items"),
         ("single = Single()\nsingle.size = 1", "size"),
         ("tables = [PRICES]\ntables[0]['a'] = 1", "PRICES"),
