@@ -172,6 +172,14 @@ def nested(code: CodeType) -> Iterator[CodeType]:
     return (constant for constant in code.co_consts if isinstance(constant, CodeType))
 
 
+def bodies(code: CodeType) -> Iterator[CodeType]:
+    """A module's code and that of its classes: what runs while it is imported."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType) and not constant.co_flags & CO_OPTIMIZED:
+            yield from bodies(constant)
+
+
 def import_statements(code: CodeType) -> Iterator[ImportSpec]:
     """The import statements in this code itself, read from its bytecode.
 

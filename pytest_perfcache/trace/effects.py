@@ -10,6 +10,7 @@ import builtins
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_perfcache.trace.codes import bodies
 from pytest_perfcache.trace.containers import Containers, Instruction, heads_of, instructions_of
 from pytest_perfcache.trace.fresh import ANNOTATIONS, is_own, origins, other_names, path_of
 from pytest_perfcache.trace.stateful import (
@@ -27,18 +28,6 @@ if TYPE_CHECKING:
 _LOADS: Final = frozenset(("LOAD_NAME", "LOAD_GLOBAL"))
 _STORES: Final = frozenset(("STORE_NAME", "STORE_GLOBAL"))
 _BUILTINS: Final = frozenset(vars(builtins))
-
-
-def bodies(code: CodeType) -> Iterator[CodeType]:
-    """A module's code and that of its classes: what runs while it is imported."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType) and not constant.co_flags & _OPTIMIZED:
-            yield from bodies(constant)
-
-
-_OPTIMIZED: Final = 1
-"""The flag of functions (``inspect.CO_OPTIMIZED``); class bodies lack it."""
 
 
 def effects(code: CodeType, namespace: Mapping[str, Any]) -> frozenset[str]:

@@ -16,10 +16,10 @@ from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.facts.stats import RACY_NS, Signature, read_bytes
-from pytest_perfcache.trace.codes import import_statements
-from pytest_perfcache.trace.effects import effects
+from pytest_perfcache.trace.codes import bodies, import_statements
 from pytest_perfcache.trace.frameless import like_machinery
 from pytest_perfcache.trace.patches import Patches
+from pytest_perfcache.trace.stateful import may_be_stateful
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,7 +164,11 @@ class ImportObserver:
 
     @staticmethod
     def _effects(module: Module, code: CodeType, namespace: dict[str, Any]) -> frozenset[str]:
+        if not any(map(may_be_stateful, bodies(code))):
+            return frozenset()
         try:
+            from pytest_perfcache.trace.effects import effects  # few modules change anything of others
+
             return effects(code, namespace)
         except Exception as error:
             module.unit.spoil(f"observing its import failed: {error!r}")

@@ -21,7 +21,7 @@ import weakref
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_perfcache.trace.effects import bodies
+from pytest_perfcache.trace.codes import bodies
 from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful

@@ -34,7 +34,7 @@ def test_a_row_has_the_medians_of_whole_rounds() -> None:
     unfinished = a_round("3", 100.0, *[1.0] * len(OTHERS))[:2]
     last = page([*rounds[0], *rounds[1], *unfinished], "command").splitlines()[-1]
 
-    assert last == "| log-normal | 2 | 2 | 2.50 | 2.00 (0.50) |" + " 2.50 (0.50) |" * len(OTHERS) + " 0.75 |"
+    assert last == "| log-normal | 2 | 2 | 5.00 | 2.00 (0.50) |" + " 2.50 (0.50) |" * len(OTHERS) + " 0.80 | 0.75 |"
 
 
 def test_efficiency_sets_apart_what_passed_before_each_workers_first_test() -> None:
