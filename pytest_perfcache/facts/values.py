@@ -168,17 +168,20 @@ def only_wraps(decorator: ast.expr) -> bool:
 
 def default_leaves(node: FunctionNode, names: Names) -> Iterator[tuple[ast.expr, str]]:
     """The literals among the defaults of a function. Who looks at them, as a decorator may, is seen when it does."""
-    for default in (*node.args.defaults, *node.args.kw_defaults):
-        if default is not None:
-            yield from leaves_of(default, names)
+    for default in _defaults(node):
+        yield from leaves_of(default, names)
 
 
 def default_paths(node: FunctionNode) -> Iterator[ast.AST]:
     """Names, and attributes of names, that are defaults: their value goes to nobody but who looks at these."""
-    for default in (*node.args.defaults, *node.args.kw_defaults):
-        parts = [] if default is None else list(ast.walk(default))
+    for default in _defaults(node):
+        parts = list(ast.walk(default))
         if all(isinstance(part, ast.Name | ast.Attribute | ast.expr_context) for part in parts):
             yield from parts
+
+
+def _defaults(node: FunctionNode) -> Iterator[ast.expr]:
+    return (default for default in (*node.args.defaults, *node.args.kw_defaults) if default is not None)
 
 
 def does_nothing(node: FunctionNode) -> bool:

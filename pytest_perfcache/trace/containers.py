@@ -76,16 +76,32 @@ def heads_of(code: CodeType, instructions: list[Instruction]) -> frozenset[int] 
     places = [at for at, one in enumerate(instructions) if one.name in KEYS]
     if not places:
         return frozenset()
-    from dis import findlabels  # takes 3 ms, and few child processes have such code
-
-    targets = findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
+    targets = jump_targets(code)
     heads: set[int] = set()
     for at in places:
         head = _head(instructions, at, KEYS[instructions[at].name])
-        if head is None or any(instructions[head].offset < target <= instructions[at].offset for target in targets):
+        if head is None or is_joined(targets, instructions[head], instructions[at]):
             return None  # or one of several that may be the container
         heads.add(head)
     return frozenset(heads)
+
+
+def jump_targets(code: CodeType) -> list[int]:
+    """Offsets to which jumps lead."""
+    from dis import findlabels  # takes 3 ms, and few child processes have such code
+
+    return findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
+
+
+def is_joined(targets: list[int], first: Instruction, last: Instruction) -> bool:
+    """Whether a jump leads in between: then the first may be one of several alternatives."""
+    return any(first.offset < target <= last.offset for target in targets)
+
+
+def name_of(code: CodeType, one: Instruction) -> str:
+    """The global, attribute or method that is loaded; the lowest bits of the argument say what else is."""
+    shift = 1 if one.name == "LOAD_GLOBAL" else ATTRIBUTE_SHIFT if one.name == "LOAD_ATTR" else 0
+    return code.co_names[one.argument >> shift]
 
 
 def start_of(instructions: list[Instruction], end: int) -> int | None:

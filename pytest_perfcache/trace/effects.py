@@ -11,7 +11,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.codes import bodies
-from pytest_perfcache.trace.containers import Containers, Instruction, heads_of, instructions_of
+from pytest_perfcache.trace.containers import Containers, Instruction, heads_of, instructions_of, name_of
 from pytest_perfcache.trace.fresh import ANNOTATIONS, is_own, origins, other_names, path_of
 from pytest_perfcache.trace.stateful import (
     HARNESS_OWNED,
@@ -87,7 +87,7 @@ class _Body:
 
     def _loaded(self, one: Instruction) -> str:
         """The name that is loaded; empty for other instructions."""
-        return self._code.co_names[one.argument >> (one.name == "LOAD_GLOBAL")] if one.name in _LOADS else ""
+        return name_of(self._code, one) if one.name in _LOADS else ""
 
     def _may_be_any(self, head: int) -> bool:
         """Whether the container loaded there may have other names: an own name for what somebody else made."""

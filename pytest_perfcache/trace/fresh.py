@@ -12,7 +12,15 @@ from itertools import pairwise
 from types import BuiltinFunctionType, CodeType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_perfcache.trace.containers import ATTRIBUTE_SHIFT, KEYS, Instruction, start_of
+from pytest_perfcache.trace.containers import (
+    ATTRIBUTE_SHIFT,
+    KEYS,
+    Instruction,
+    is_joined,
+    jump_targets,
+    name_of,
+    start_of,
+)
 from pytest_perfcache.trace.looking import attributes, is_a
 from pytest_perfcache.trace.versions import is_scalar
 
@@ -68,8 +76,7 @@ def origins(code: CodeType, instructions: list[Instruction], name: str) -> Itera
             start -= 1
         for one, following in pairwise(instructions[start : store + 1]):
             if one.name in ("LOAD_ATTR", *_LOADS) and following.name != "LOAD_ATTR":
-                shift = ATTRIBUTE_SHIFT if one.name == "LOAD_ATTR" else one.name == "LOAD_GLOBAL"
-                yield code.co_names[one.argument >> shift]
+                yield name_of(code, one)
 
 
 def path_of(code: CodeType, instructions: list[Instruction], head: int) -> list[str] | None:
@@ -86,15 +93,12 @@ def path_of(code: CodeType, instructions: list[Instruction], head: int) -> list[
             return path if instructions[at + 1].name in KEYS else None
         if ATTRIBUTE_SHIFT and one.argument & 1:
             return path
-        path.append(code.co_names[one.argument >> ATTRIBUTE_SHIFT])
+        path.append(name_of(code, one))
     return None
 
 
 def _is_made(code: CodeType, instructions: list[Instruction], store: int, namespace: Mapping[str, Any]) -> bool:
     """Whether what is stored here is new each time: a display, a definition, what a class makes when it is called."""
-    from dis import findlabels  # as in `containers`
-
-    targets = findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
     start = _comprehension(instructions, store)
     made = start is not None
     if start is None:
@@ -102,7 +106,7 @@ def _is_made(code: CodeType, instructions: list[Instruction], store: int, namesp
         made = start is not None and _is_new(code, instructions, start, store, namespace)
     if start is None or not made:
         return False
-    return not any(instructions[start].offset < target <= instructions[store].offset for target in targets)
+    return not is_joined(jump_targets(code), instructions[start], instructions[store])
 
 
 def _comprehension(instructions: list[Instruction], store: int) -> int | None:
@@ -127,13 +131,12 @@ def _is_new(
         return True  # of code: a class, or a comprehension before 3.12
     called: object = _MISSING
     if first.name in _LOADS:
-        name = code.co_names[first.argument >> (first.name == "LOAD_GLOBAL")]
+        name = name_of(code, first)
         called = namespace.get(name, vars(builtins).get(name, _MISSING))
     for one in instructions[at + 1 : store]:
         if one.name not in ("LOAD_ATTR", "LOAD_METHOD"):
             break
-        shift = ATTRIBUTE_SHIFT if one.name == "LOAD_ATTR" else 0
-        called = attributes(called).get(code.co_names[one.argument >> shift], _MISSING)
+        called = attributes(called).get(name_of(code, one), _MISSING)
     made = namespace.get(code.co_names[instructions[store].argument], _MISSING)
     return called is sorted or (type(made) is called and _makes_new_ones(type(made)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import CodeType
 from typing import Final, NamedTuple
 
-from pytest_perfcache.trace.containers import ATTRIBUTE_SHIFT, Instruction, instructions_of
+from pytest_perfcache.trace.containers import Instruction, instructions_of, is_joined, jump_targets, name_of
 
 MODULES: Final = "modules"
 _NAMES: Final = ("LOAD_ATTR", "LOAD_GLOBAL", "LOAD_METHOD")
@@ -31,7 +31,7 @@ def keys_of(code: CodeType) -> Keys | None:
     arguments: set[str] = set()
     constants: set[str] = set()
     for at, one in enumerate(instructions):
-        if one.name not in _NAMES or _name(code, one) != MODULES:
+        if one.name not in _NAMES or name_of(code, one) != MODULES:
             continue
         key = _key(code, instructions, at)
         if key is None:
@@ -52,24 +52,10 @@ def _key(code: CodeType, instructions: list[Instruction], at: int) -> Instructio
     first, second, *others = following
     if second.name == "BINARY_SUBSCR":
         return first
-    if first.name in ("LOAD_METHOD", "LOAD_ATTR") and _name(code, first) == "get":
+    if first.name in ("LOAD_METHOD", "LOAD_ATTR") and name_of(code, first) == "get":
         default = 1 if others[0].name in (*_VARIABLES, "LOAD_CONST") else 0
         return second if others[default].name in ("PRECALL", "CALL") else None
     if first.name == "CONTAINS_OP":
         place = at - (2 if instructions[at].name == "LOAD_ATTR" else 1)
-        return None if _is_joined(code, instructions[place], instructions[at]) else instructions[place]
+        return None if is_joined(jump_targets(code), instructions[place], instructions[at]) else instructions[place]
     return None
-
-
-def _is_joined(code: CodeType, first: Instruction, last: Instruction) -> bool:
-    """Whether a jump leads in between: then the first may be one of several alternatives."""
-    from dis import findlabels  # as in `containers`
-
-    targets = findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
-    return any(first.offset < target <= last.offset for target in targets)
-
-
-def _name(code: CodeType, one: Instruction) -> str:
-    """The attribute's or the global's name; the lowest bits of the argument say what else is loaded."""
-    shift = 1 if one.name == "LOAD_GLOBAL" else ATTRIBUTE_SHIFT if one.name == "LOAD_ATTR" else 0
-    return code.co_names[one.argument >> shift]

@@ -13,7 +13,14 @@ from itertools import pairwise
 from types import CodeType
 from typing import Final, NamedTuple
 
-from pytest_perfcache.trace.containers import ATTRIBUTE_SHIFT, SUBSCRIPTS, Containers, Instruction, instructions_of
+from pytest_perfcache.trace.containers import (
+    ATTRIBUTE_SHIFT,
+    SUBSCRIPTS,
+    Containers,
+    Instruction,
+    instructions_of,
+    name_of,
+)
 
 _MUTATORS: Final = frozenset(
     """
@@ -162,7 +169,7 @@ def changed(code: CodeType, following: list[Instruction], *, subscripts: bool) -
             return [*chain, code.co_names[instruction.argument]]
         if instruction.name not in ("LOAD_ATTR", "LOAD_METHOD"):
             return chain if subscripts and not instruction.name.startswith(_CALLS) else None
-        attribute = code.co_names[_attribute(instruction)]
+        attribute = name_of(code, instruction)
         if copied:
             return [*chain, attribute]
         if instruction.name == "LOAD_METHOD" or (ATTRIBUTE_SHIFT and instruction.argument & 1):
@@ -177,10 +184,6 @@ def attribute_named(code: CodeType, following: list[Instruction]) -> str:
         return ""
     value = code.co_consts[following[0].argument]
     return value if isinstance(value, str) and value.isidentifier() else ""
-
-
-def _attribute(instruction: Instruction) -> int:
-    return instruction.argument >> (ATTRIBUTE_SHIFT if instruction.name == "LOAD_ATTR" else 0)
 
 
 def _lazy_holders(code: CodeType, instructions: list[Instruction], containers: Containers) -> set[str]:
@@ -221,4 +224,4 @@ def _local(instruction: Instruction) -> int | None:
 def _tested_attributes(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:
     for instruction, following in pairwise(instructions):
         if instruction.name == "LOAD_ATTR" and following.name.startswith(_CONDITIONS):
-            yield code.co_names[_attribute(instruction)]
+            yield name_of(code, instruction)
