@@ -6,9 +6,9 @@ Named tuples, because every run imports them: a frozen dataclass takes eight tim
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 Fingerprint: TypeAlias = bytes
 """16 bytes of xxh3-128, see :mod:`pytest_perfcache.facts.digest`."""
@@ -33,6 +33,7 @@ class Kind(enum.StrEnum):
     OPTION = "option"
     INI = "ini"
     PLUGIN = "plugin"
+    MACHINE = "machine"
 
 
 class Fact(NamedTuple):
@@ -107,6 +108,33 @@ class Outcome(enum.StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Told(NamedTuple):
+    """How a test ended that neither plainly passed nor failed, so that a later run can tell it again."""
+
+    outcome: Outcome
+    """Skipped, xfailed or xpassed."""
+    reason: str
+    when: str
+    """The phase that the report is of."""
+    where: tuple[str, int] | None = None
+    """The file (from the root) and the line that a skip names, from 1; None where it names the test itself."""
+
+    def plain(self) -> list[Any]:
+        """As JSON and execnet can carry it."""
+        return [str(self.outcome), self.reason, self.when, None if self.where is None else list(self.where)]
+
+    @classmethod
+    def restored(cls, plain: Sequence[Any]) -> Told:
+        """What :meth:`plain` gave; ValueError or TypeError for anything else."""
+        outcome, reason, when, where = plain
+        if not (isinstance(reason, str) and isinstance(when, str)):
+            raise TypeError(f"{plain!r} is of another type")
+        if where is not None:
+            path, line = where
+            where = (str(path), int(line))
+        return cls(Outcome(outcome), reason, when, where)
+
+
 class Record(NamedTuple):
     """What one run of a test depended on (its trace) and how it ended."""
 
@@ -114,6 +142,13 @@ class Record(NamedTuple):
     passed: bool
     recorded_at: float
     """Seconds since the epoch."""
+    told: Told | None = None
+    """How it ended where that was neither a pass nor a failure."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether it can stand for a run of the test: it passed, or how it ended can be told again."""
+        return self.passed or self.told is not None
 
 
 class History(NamedTuple):
@@ -164,6 +199,8 @@ class Verdict(NamedTuple):
     detail: str = ""
     duration: float | None = None
     """Expected seconds, where the test has run before."""
+    told: Told | None = None
+    """What there is to tell of a hit that is not one of a pass."""
 
     @property
     def hit(self) -> bool:

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pytest_perfcache.collect.sketch import Sketch
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.model import Reason, Verdict
+from pytest_perfcache.model import Reason, Told, Verdict
+
+
+class Retold(NamedTuple):
+    """A hit that is not one of a pass, with what a report of it needs."""
+
+    nodeid: str
+    location: tuple[str, int | None, str]
+    keywords: tuple[str, ...]
+    """Those of the test that pytest looks for when it sums up skips."""
+    told: Told
+
+    def plain(self) -> list[Any]:
+        """As JSON and execnet can carry it."""
+        return [self.nodeid, list(self.location), list(self.keywords), self.told.plain()]
+
+    @classmethod
+    def restored(cls, plain: Sequence[Any]) -> Retold:
+        """What :meth:`plain` gave; ValueError or TypeError for anything else."""
+        nodeid, (path, line, domain), keywords, told = plain
+        return cls(str(nodeid), (str(path), line, str(domain)), tuple(keywords), Told.restored(told))
 
 
 class Unneeded(NamedTuple):
@@ -22,6 +42,11 @@ class Unneeded(NamedTuple):
     """Tests of which nothing is known, because what is selected now takes them away."""
     as_selected: bool
     """Whether it was known under the very selection of this run."""
+    told: Mapping[str, Sequence[Any]]
+    """By node id: the tests that neither passed nor failed, each a plain :class:`Retold`."""
+
+    def retold(self) -> Iterator[Retold]:
+        return map(Retold.restored, self.told.values())
 
 
 class Known(NamedTuple):
@@ -41,7 +66,9 @@ class Known(NamedTuple):
     def verdict(self, nodeid: str) -> Verdict:
         """The verdict of each test of a module."""
         module = self.modules[nodeid.partition("::")[0]]
-        return Verdict(Reason.HIT, duration=module.seconds / module.tests)
+        row = module.told.get(nodeid)
+        told = None if row is None else Retold.restored(row).told
+        return Verdict(Reason.HIT, duration=module.seconds / module.tests, told=told)
 
 
 NOTHING = Known({}, lambda _: None)

@@ -8,7 +8,7 @@ from typing import Final
 from pytest_perfcache.model import History, Outcome, Record
 
 KEPT: Final = 4
-"""Distinct passing records a test keeps, so that going back to an earlier state of the code hits at once."""
+"""Distinct clean records a test keeps, so that going back to an earlier state of the code hits at once."""
 _WEIGHT: Final = 0.5
 _SHORTEST: Final = 1e-6
 
@@ -19,20 +19,20 @@ def learn(old: History | None, new: History, *, contradicted: bool, flaky_passes
     ``contradicted``: the same facts had the other outcome before, which proves the test flaky.
     """
     old = old or History()
-    clean = new.last is Outcome.PASSED
+    clean = new.last is Outcome.PASSED or any(record.clean for record in new.records)
     return History(
         records=_records(old, new, contradicted=contradicted),
         duration=_duration(old.duration, new.duration) if clean else old.duration,
         last=new.last,
         untracked=new.untracked if clean else "",
-        flaky=_owed(flaky_passes if contradicted else old.flaky, flaky_passes, new.last),
+        flaky=_owed(flaky_passes if contradicted else old.flaky, flaky_passes, clean=clean),
     )
 
 
-def _owed(flaky: int, flaky_passes: int, last: Outcome | None) -> int:
+def _owed(flaky: int, flaky_passes: int, *, clean: bool) -> int:
     if not flaky:
         return 0
-    return flaky - 1 if last is Outcome.PASSED else flaky_passes
+    return flaky - 1 if clean else flaky_passes
 
 
 def _records(old: History, new: History, *, contradicted: bool) -> tuple[Record, ...]:
@@ -41,9 +41,9 @@ def _records(old: History, new: History, *, contradicted: bool) -> tuple[Record,
         return new.records
     facts = [set(record.facts) for record in new.records if old.records]
     kept = [record for record in old.records if set(record.facts) not in facts]
-    failures = [record for record in (*new.records, *kept) if not record.passed][:1]
-    passes = [record for record in (*new.records, *kept) if record.passed][:KEPT]
-    return (*passes, *failures)
+    failures = [record for record in (*new.records, *kept) if not record.clean][:1]
+    clean = [record for record in (*new.records, *kept) if record.clean][:KEPT]
+    return (*clean, *failures)
 
 
 def _duration(old: float | None, new: float | None) -> float | None:

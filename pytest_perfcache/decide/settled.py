@@ -8,7 +8,7 @@ grows with the number of distinct facts, and of modules, but not with tests time
 What a selection (``-k``, ``-m``, ``--deselect``) took away is not known of; a state without these tests holds for the
 same selection only.
 
-Encoded (version 2): the magic, then with zlib: the length of the head (8 bytes, little endian), the head (JSON with
+Encoded (version 3): the magic, then with zlib: the length of the head (8 bytes, little endian), the head (JSON with
 the facts' keys and a row for each state), the facts' fingerprints (16 bytes each), and for each state a bit mask of
 its facts (as many bytes as the facts need, little endian) and the fingerprint of its list of tests.
 """
@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.errors import CodecError
@@ -27,8 +28,9 @@ KEPT: Final = 4
 """States by module: enough to go to another branch and back."""
 
 DIFFERS: Final = -1
-_MAGIC: Final = b"settled2\n"
+_MAGIC: Final = b"settled3\n"
 _PRINT: Final = 16
+_NOTHING: Final[Mapping[str, Sequence[Any]]] = MappingProxyType({})
 _SOURCES: Final = (f"{Kind.SKELETON}:", f"{Kind.BLOCK}:")
 
 
@@ -51,6 +53,8 @@ class State(NamedTuple):
     """What was selected in the run that made it."""
     left_out: int
     """How many tests that selection took away, besides ``tests``."""
+    told: Mapping[str, Sequence[Any]] = _NOTHING
+    """By node id: what is to be told, as JSON, of the tests that did not pass, as skips and expected failures."""
 
     def stands_for(self, selection: Fingerprint) -> bool:
         """Whether all tests that are selected so are known to be hits."""
@@ -76,6 +80,8 @@ class Findings(NamedTuple):
     selection: Fingerprint
     left_out: int
     """Tests that the selection took away, which ``tests`` does not count."""
+    told: Mapping[str, Sequence[Any]] = _NOTHING
+    """As in :class:`State`."""
 
 
 def whole_files(facts: Iterable[Fact]) -> Iterator[Fact]:
@@ -146,6 +152,7 @@ class Settled:
                 agreed=agreed,
                 selection=found.selection,
                 left_out=found.left_out,
+                told=found.told,
             )
         self.states[found.path] = (state, *(other for other in others if other is not same))[:KEPT]
 
@@ -190,7 +197,7 @@ class Settled:
         for path, states in table.states.items():
             for state in states:
                 row = [path, state.tests, state.seconds, state.oldest, state.entry, state.agreed]
-                rows.append([*row, state.selection.hex(), state.left_out])
+                rows.append([*row, state.selection.hex(), state.left_out, dict(state.told)])
                 tail += (state.facts.to_bytes(width, "little"), state.items)
         head = json.dumps([[fact.key for fact in table.facts], rows], separators=(",", ":")).encode()
         return _MAGIC + zlib.compress(b"".join((len(head).to_bytes(8, "little"), head, *tail)), 1)
@@ -222,7 +229,7 @@ def _read(data: bytes) -> Settled:
         raise ValueError("its length is not what its head says")
     facts = [Fact(str(key), data[at : at + _PRINT]) for key, at in zip(keys, range(end, start, _PRINT), strict=True)]
     states: dict[str, list[State]] = {}
-    for path, tests, seconds, oldest, entry, agreed, selection, left_out in rows:
+    for path, tests, seconds, oldest, entry, agreed, selection, left_out, told in rows:
         middle = start + width
         state = State(
             int.from_bytes(data[start:middle], "little"),
@@ -234,6 +241,7 @@ def _read(data: bytes) -> Settled:
             int(agreed),
             Fingerprint(bytes.fromhex(selection)),
             int(left_out),
+            dict(told),
         )
         states.setdefault(str(path), []).append(state)
         start = middle + _PRINT

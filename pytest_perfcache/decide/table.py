@@ -24,7 +24,7 @@ class Situation(NamedTuple):
     untracked: bool = False
     """The last run met something that cannot be tracked."""
     matched: bool = False
-    """Every fact of a record of a clean pass holds now."""
+    """Every fact of a clean record holds now."""
     fresh: bool = False
     """Such a record is not too old."""
     chosen: bool = False
@@ -32,9 +32,9 @@ class Situation(NamedTuple):
     failed: bool = False
     """The last run failed."""
     unclean: bool = False
-    """The last run was neither a clean pass nor a failure: skipped, xfailed, ..."""
+    """The last run left nothing that could stand for it, and did not fail: skipped by a plugin, interrupted, ..."""
     recorded: bool = False
-    """There is a record of a clean pass, whether or not it matches."""
+    """There is a clean record, whether or not it matches."""
 
 
 class Rule(NamedTuple):

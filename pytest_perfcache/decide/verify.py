@@ -67,8 +67,8 @@ class Conditions(NamedTuple):
 def decide(nodeid: str, history: History | None, changes: Changes, conditions: Conditions) -> Verdict:
     """One test's verdict, with the detail that a person needs to understand it."""
     history = history or History()
-    passes = [record for record in history.records if record.passed]
-    broken = [(record, changes.broken(record)) for record in passes]
+    known = [record for record in history.records if record.clean]
+    broken = [(record, changes.broken(record)) for record in known]
     matching = [record for record, lost in broken if not lost]
     situation = Situation(
         off=bool(conditions.off),
@@ -81,11 +81,12 @@ def decide(nodeid: str, history: History | None, changes: Changes, conditions: C
         fresh=any(is_fresh(nodeid, record, conditions) for record in matching),
         chosen=conditions.chosen,
         failed=history.last is Outcome.FAILED,
-        unclean=history.last not in (None, Outcome.PASSED, Outcome.FAILED),
-        recorded=bool(passes),
+        unclean=history.last not in (None, Outcome.PASSED, Outcome.FAILED) and not any(r.told for r in known),
+        recorded=bool(known),
     )
     reason = rule_for(situation).reason
-    return Verdict(reason, _detail(reason, history, conditions, [lost for _, lost in broken]), history.duration)
+    told = matching[0].told if matching and reason in (Reason.HIT, Reason.VERIFY) else None
+    return Verdict(reason, _detail(reason, history, conditions, [lost for _, lost in broken]), history.duration, told)
 
 
 def is_fresh(nodeid: str, record: Record, conditions: Conditions) -> bool:

@@ -31,6 +31,23 @@ VOLATILE_VARIABLES: Final = frozenset(
 """Names left out when a test looks at the whole environment: they change from run to run by their nature."""
 
 
+MACHINE: Final = "machine:host and boot"
+_BOOT: Final = "/proc/sys/kernel/random/boot_id"
+
+
+def machine_fingerprint() -> Fingerprint:
+    """This machine as it is until it is started again: what a library finds there without a file that could be seen,
+    such as devices and drivers, is taken to stay the same for so long."""
+    import platform
+
+    try:
+        with open(_BOOT, encoding="ascii") as file:
+            boot = file.read()
+    except OSError:  # not Linux
+        boot = ""
+    return fingerprint_all((platform.node(), boot))
+
+
 def whole_environment(environ: Mapping[str, str]) -> Fingerprint:
     kept = (f"{name}={value}" for name, value in sorted(environ.items()) if name not in VOLATILE_VARIABLES)
     return fingerprint_all(kept)

@@ -10,6 +10,7 @@ from pytest_perfcache.facts.surroundings import (
     environment_fingerprint,
     glob_fingerprint,
     listing_fingerprint,
+    machine_fingerprint,
     stat_fingerprint,
     whole_environment,
 )
@@ -115,6 +116,8 @@ class World:
                 return self.distributions.fingerprint(name)
             case Kind.ENTRY_POINTS:
                 return self.distributions.entry_points(name)
+            case Kind.MACHINE:
+                return machine_fingerprint()
             case _:
                 return self.run.get(key, ABSENT)
 

@@ -16,13 +16,17 @@ from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.declared import check_claims, check_markers, marked_uncacheable
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.planning import Planner
-from pytest_perfcache.run.results import CachedReport, Location, ResultsPlugin, count_unseen, counts_only, report_hits
+from pytest_perfcache.run.results import (
+    CachedReport,
+    Location,
+    ResultsPlugin,
+    Unseen,
+    count_unseen,
+    counts_only,
+    report_hits,
+)
 
 Arrange = Callable[[Sequence[pytest.Item]], list[pytest.Item]]
-
-
-def report_of(item: pytest.Item) -> CachedReport:
-    return CachedReport.of(item.nodeid, item.location, item.keywords)
 
 
 class DecidingPlugin:
@@ -67,7 +71,14 @@ class DecidingPlugin:
         verdicts = self._results.verdicts
         hits = [item for item in session.items if verdicts[item.nodeid].hit]
         session.items[:] = self._arrange([item for item in session.items if not verdicts[item.nodeid].hit])
-        report_hits(session.config, [report_of(item) for item in hits])
+        root = session.config.rootpath
+        report_hits(
+            session.config,
+            [
+                CachedReport.of(item.nodeid, item.location, item.keywords, verdicts[item.nodeid].told, root)
+                for item in hits
+            ],
+        )
         self._count_unseen(session)
 
     def _decide(self, items: Iterable[pytest.Item]) -> None:
@@ -85,7 +96,7 @@ class DecidingPlugin:
 
     def _count_unseen(self, session: pytest.Session) -> None:
         known = self._light.known.modules
-        count_unseen(session, self._results, [known[path] for path in self._light.hidden])
+        count_unseen(session, self._results, Unseen.of([known[path] for path in self._light.hidden]))
 
 
 def _needed(item: pytest.Item) -> Iterable[pytest.Item]:

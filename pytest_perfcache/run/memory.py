@@ -89,7 +89,7 @@ class Memory:
             self.store,
             fresh,
             run=self.world.run,
-            contradicts=lambda path, nodeid, passed: self.planner.contradicts(path, nodeid, passed=passed),
+            contradicts=self.planner.contradicts,
             flaky_passes=self.settings.flaky_passes,
         )
 

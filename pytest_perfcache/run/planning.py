@@ -9,7 +9,7 @@ from typing import Final
 from pytest_perfcache.decide.verify import Changes, Conditions, decide
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.world import World
-from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Record, Verdict
+from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Record, Told, Verdict
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode
 
@@ -36,19 +36,19 @@ class Planner:
     def decide(self, path: str, nodeid: str, conditions: Conditions) -> Verdict:
         return decide(nodeid, self.history(path, nodeid), self._changes_of(path), conditions)
 
-    def contradicts(self, path: str, nodeid: str, *, passed: bool) -> bool:
-        """Whether, before the run, a record of the other outcome matched."""
+    def contradicts(self, path: str, nodeid: str, passed: bool, told: Told | None) -> bool:
+        """Whether, before the run, a record matched that says that the test ends otherwise."""
         history = self.history(path, nodeid)
         changes = self._changes_of(path)
         records = history.records if history else ()
-        return any(record.passed is not passed and not changes.broken(record) for record in records)
+        return any((record.passed, record.told) != (passed, told) and not changes.broken(record) for record in records)
 
     def matching(self, path: str, nodeid: str) -> Record | None:
-        """The newest record of a pass that held before the run."""
+        """The newest clean record that held before the run."""
         history = self.history(path, nodeid)
         changes = self._changes_of(path)
         records = history.records if history else ()
-        return next((record for record in records if record.passed and not changes.broken(record)), None)
+        return next((record for record in records if record.clean and not changes.broken(record)), None)
 
     def everything(self, without: Container[str] = ()) -> Iterator[tuple[str, str]]:
         """Path and node id of each test that has records, but for those of some modules."""

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from pathlib import PurePosixPath
 from types import ModuleType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
-from pytest_perfcache.model import Outcome
+from pytest_perfcache.collect.light import LightFunction
+from pytest_perfcache.model import Outcome, Told
 from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.results import outcome_of
@@ -19,8 +20,13 @@ from pytest_perfcache.trace.audit import harness_asks
 from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, whole
 
+if TYPE_CHECKING:
+    from pytest_perfcache.run.tellable import Marks
+
 _UNIT: Final = pytest.StashKey[Unit]()
 _PHASES: Final = ("setup", "call", "teardown")
+DECIDED: Final = (Outcome.PASSED, Outcome.FAILED)
+"""Outcomes that speak for themselves."""
 
 
 class Run(NamedTuple):
@@ -32,6 +38,13 @@ class Run(NamedTuple):
     duration: float
     """Seconds for set-up, call and teardown."""
     touched: Touched
+    told: Told | None = None
+    """How it ended, where that was neither a pass nor a failure and can be told again."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether this run, if all of it was tracked, leaves a record."""
+        return self.told is not None or self.outcome in DECIDED
 
 
 class _Current:
@@ -42,6 +55,8 @@ class _Current:
         self.phases: list[tuple[str, Outcome]] = []
         self.duration = 0.0
         self.entered: set[str] = set()
+        self.tellable: list[Told | None] = []
+        """Of each phase that did not plainly pass."""
 
     def outcome(self) -> Outcome:
         """A clean pass is a passed report for each phase (and for each subtest), in this process, and nothing else."""
@@ -50,6 +65,12 @@ class _Current:
             return Outcome.FAILED if Outcome.FAILED in bad else bad[0]
         complete = {phase for phase, _ in self.phases} == self.entered == set(_PHASES)
         return Outcome.PASSED if complete else Outcome.INTERRUPTED
+
+    def told(self) -> Told | None:
+        """How it ended, where one phase and nothing else says that it neither passed nor failed."""
+        bad = [outcome for _, outcome in self.phases if outcome is not Outcome.PASSED]
+        complete = {phase for phase, _ in self.phases} == self.entered and "teardown" in self.entered
+        return self.tellable[0] if complete and len(bad) == len(self.tellable) == 1 else None
 
 
 class RecordingPlugin:
@@ -64,6 +85,7 @@ class RecordingPlugin:
         """By name: the last set-up of each fixture of a wider scope."""
         self._collections: dict[pytest.Collector, list[Unit]] = {}
         self._appearing: dict[str, set[str]] = {}
+        self._marks: Marks | None = None
         self._current: _Current | None = None
         self._plugins: list[tuple[str, bool]] | None = None
         self._known_roots: dict[str, list[str]] = {}
@@ -160,6 +182,32 @@ class RecordingPlugin:
         if self._current is not None:
             self._current.entered.add(phase)
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        raised = call.excinfo
+        report = yield
+        if self._current is not None and outcome_of(report) not in DECIDED:
+            from pytest_perfcache.run.tellable import told_of
+
+            told = None
+            with harmless(f"runs {item.nodeid} again"):
+                if self._marks is not None and self._marks.stand(item):
+                    told = told_of(item, report, raised, call.excinfo)
+            self._current.tellable.append(told)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        if isinstance(item, LightFunction):
+            return
+        if self._marks is None:
+            from pytest_perfcache.run.tellable import Marks
+
+            self._marks = Marks()
+        self._marks.note(item)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._current is not None:
             self._current.phases.append((str(report.when), outcome_of(report)))
@@ -185,8 +233,18 @@ class RecordingPlugin:
         self._use_fixtures(current.unit, item.nodeid)
         self._recorder.kept.settle(current.unit, blocks_of(whole([current.unit])))
         path = self._tracing.places.relative(str(item.path))
+        told = current.told()
+        if told is not None:
+            self._tracing.inputs.depend_on_machine(current.unit)
         touched = self._touched(current.unit, item, path)
-        return Run(item.nodeid, path, current.outcome(), current.duration, touched)
+        if told is not None and told.where is not None:
+            place = self._tracing.places.relative(told.where[0])
+            told = told._replace(where=(place, told.where[1]))
+            if place in self._tracing.modules.by_path:
+                touched = touched._replace(located=frozenset((place,)))
+            elif self._tracing.places.is_project(place):
+                told = None
+        return Run(item.nodeid, path, current.outcome(), current.duration, touched, told)
 
     def collection_of(self, module: pytest.Module, path: str) -> Touched:
         """What the list of a module's tests depends on."""

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
-from pytest_perfcache.collect.known import Unneeded
-from pytest_perfcache.model import Outcome, TestResult, Verdict
+from pytest_perfcache.collect.known import Retold, Unneeded
+from pytest_perfcache.model import Outcome, TestResult, Told, Verdict
 
 Location: TypeAlias = tuple[str, int | None, str]
+
+CATEGORY: Final = "cached"
+"""What hits of passes count as in the terminal's last line."""
 
 
 class CachedReport(pytest.TestReport):
     """Stands for a test that was not run because its result is proved unchanged."""
 
+    category = CATEGORY
+
     @classmethod
-    def of(cls, nodeid: str, location: Location, keywords: Iterable[str] = ()) -> CachedReport:
-        return cls(
+    def of(
+        cls,
+        nodeid: str,
+        location: Location,
+        keywords: Iterable[str] = (),
+        told: Told | None = None,
+        root: str | os.PathLike[str] = "",
+    ) -> CachedReport:
+        """``told``: what the test's record says, None for a pass; ``root``: of the project."""
+        words: Mapping[str, Any] = dict.fromkeys(keywords, 1)
+        if told is None:
+            return cls(nodeid=nodeid, location=location, keywords=words, outcome="passed", longrepr=None, when="call")
+        skipped, expected = told.outcome is not Outcome.XPASSED, told.outcome is not Outcome.SKIPPED
+        extra: dict[str, Any] = {"wasxfail": told.reason} if expected else {}
+        path, line = told.where or (location[0], (location[1] or 0) + 1)
+        report = cls(
             nodeid=nodeid,
             location=location,
-            keywords=dict.fromkeys(keywords, 1),
-            outcome="passed",
-            longrepr=None,
-            when="call",
+            keywords=words,
+            outcome="skipped" if skipped else "passed",
+            longrepr=None if expected else (os.path.join(root, path), line, told.reason),
+            when=told.when,  # type: ignore[arg-type]  # one of the three, as a report said it
+            **extra,
         )
+        report.category = str(told.outcome)
+        return report
 
 
 class _Phases:
@@ -59,6 +82,14 @@ class Unseen(NamedTuple):
 
     tests: int = 0
     seconds: float = 0.0
+    told: Sequence[Retold] = ()
+    """Those that were no passes."""
+
+    @classmethod
+    def of(cls, modules: Sequence[Unneeded]) -> Unseen:
+        """All of these modules together."""
+        told = [row for module in modules for row in module.retold()]
+        return cls(sum(module.tests for module in modules), sum(module.seconds for module in modules), told)
 
 
 class ResultsPlugin:
@@ -134,21 +165,24 @@ def counts_only(config: pytest.Config) -> bool:
 _IDLE: Final = frozenset(("_pytest.main", "_pytest.logging", "_pytest.terminalprogress", __name__))
 """Plugins that do nothing when they are told of a test that passed."""
 
-CATEGORY: Final = "cached"
-
 
 def count_hits(reporter: pytest.TerminalReporter, hits: Sequence[CachedReport]) -> None:
     """Let the last line count these. pytest offers no public way to do that but a hook call for each."""
     if hits:
-        reporter._add_stats(CATEGORY, hits)
+        reporter._add_stats(CATEGORY, [hit for hit in hits if hit.category == CATEGORY])
+        for hit in hits:
+            if hit.category != CATEGORY:
+                reporter._add_stats(hit.category, [hit])
         reporter._tests_ran = True
 
 
-def count_unseen(session: pytest.Session, results: ResultsPlugin, modules: Sequence[Unneeded]) -> None:
+def count_unseen(session: pytest.Session, results: ResultsPlugin, unseen: Unseen) -> None:
     """Count the hits of modules whose tests nobody looked at."""
-    tests = sum(module.tests for module in modules)
-    results.unseen = Unseen(tests, sum(module.seconds for module in modules))
-    session.testscollected += tests
+    results.unseen = unseen
+    session.testscollected += unseen.tests
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
-        count_hits(reporter, [CachedReport.of("", ("", None, ""))] * tests)
+        root = session.config.rootpath
+        told = [CachedReport.of(row.nodeid, row.location, row.keywords, row.told, root) for row in unseen.told]
+        passed = [CachedReport.of("", ("", None, ""))] * (unseen.tests - len(told))
+        count_hits(reporter, passed + told)

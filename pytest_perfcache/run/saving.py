@@ -15,16 +15,15 @@ from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.facts.imports import ImportResolver, import_name
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import Signature, StatCache
-from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, block_key
+from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, Told, block_key
 from pytest_perfcache.run.planning import RECORDS, SOURCE, decode_or_empty, pack_source, source_key
-from pytest_perfcache.run.recording import Run
+from pytest_perfcache.run.recording import DECIDED, Run
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import encode
 from pytest_perfcache.trace.modules import Module
 from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, numbers_in
 
-RECORDED: Final = (Outcome.PASSED, Outcome.FAILED)
 _SKELETON: Final = f"{Kind.SKELETON}:"
 
 
@@ -67,10 +66,10 @@ class Harvest:
 
     def _history(self, run: Run) -> History:
         untracked = run.touched.untracked
-        if not untracked and run.outcome in RECORDED:
+        if not untracked and run.recorded:
             moved = self._moved_among(run.touched)
             if not moved:
-                record = Record(self._trace(run.touched), run.outcome is Outcome.PASSED, self._now())
+                record = Record(self._trace(run.touched), run.outcome is Outcome.PASSED, self._now(), run.told)
                 return History(records=(record,), duration=run.duration, last=run.outcome)
             untracked = f"{moved} changed while the tests ran"
         return History(duration=run.duration, last=run.outcome, untracked=untracked)
@@ -100,15 +99,15 @@ class Harvest:
         return shared, own
 
     def _line_facts(self, touched: Touched) -> Iterator[Fact]:
-        """Code that looks at line numbers depends on all of the files whose functions ran, and that it imports."""
+        """Code that looks at line numbers depends on all of the files whose functions ran, and that it imports; what is
+        told of a line in a file, on that."""
         codes, modules = self._tracing.recorder.codes, self._tracing.modules
         lookers = codes.looks_at_lines & touched.blocks
-        if lookers:
-            paths = {codes.paths[number] for number in touched.blocks}
-            for number in lookers:
-                paths |= modules.directly(codes.names[number][0])
-            for path in sorted(paths):
-                yield self._fact(f"{Kind.SOURCE}:{path}", modules.content(path))
+        paths = {codes.paths[number] for number in touched.blocks} if lookers else set()
+        for number in lookers:
+            paths |= modules.directly(codes.names[number][0])
+        for path in sorted(paths | touched.located):
+            yield self._fact(f"{Kind.SOURCE}:{path}", modules.content(path))
 
     def _import_blocks(self, numbers: frozenset[int]) -> tuple[Fact, ...]:
         found = self._at_import.get(numbers)
@@ -189,7 +188,7 @@ def merge(
     fresh: Iterable[ModuleRecords],
     *,
     run: Mapping[str, Fingerprint],
-    contradicts: Callable[[str, str, bool], bool],
+    contradicts: Callable[[str, str, bool, Told | None], bool],
     flaky_passes: int,
 ) -> dict[str, dict[str, History]]:
     """Add new histories to the store, one module at a time and nobody else's lost; return what they are now.
@@ -206,8 +205,10 @@ def merge(
             tests = merged.setdefault(module.path, dict(decode_or_empty(module.path, before).tests))
             for nodeid, history in module.tests.items():
                 records = tuple(record._replace(facts=(*record.facts, *extra)) for record in history.records)
+                told = next((record.told for record in records), None)
+                decided = told is not None or history.last in DECIDED
                 passed = history.last is Outcome.PASSED
-                contradicted = history.last in RECORDED and contradicts(module.path, nodeid, passed)
+                contradicted = decided and contradicts(module.path, nodeid, passed, told)
                 tests[nodeid] = learn(
                     tests.get(nodeid),
                     history._replace(records=records),

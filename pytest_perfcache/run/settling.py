@@ -7,13 +7,14 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from pytest_perfcache.collect.known import NOTHING, Known, Unneeded
+from pytest_perfcache.collect.known import NOTHING, Known, Retold, Unneeded
+from pytest_perfcache.collect.sketch import ItemSketch, Sketch
 from pytest_perfcache.decide.settled import Findings, Settled, whole_files
 from pytest_perfcache.decide.verify import FRESH_SHARE
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
 from pytest_perfcache.facts.world import World
-from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Record, Verdict
+from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Record, Told, Verdict
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import SELECTING
 from pytest_perfcache.run.config import settings_of
@@ -79,7 +80,12 @@ def known_modules(store: Store, world: World, config: pytest.Config, circumstanc
         states.pop(name.partition("::")[0], None)
     modules = {
         path: Unneeded(
-            state.entry, state.tests, state.seconds, state.left_out, as_selected=state.selection == chosen.selection
+            state.entry,
+            state.tests,
+            state.seconds,
+            state.left_out,
+            as_selected=state.selection == chosen.selection,
+            told=state.told,
         )
         for path, state in states.items()
     }
@@ -148,6 +154,7 @@ class _Settler(NamedTuple):
         selected = [nodeid for nodeid in collection.nodeids if nodeid not in left_out]
         recorded: set[Fact] = set(collection.facts)
         standing: set[Fact] = set()
+        told: dict[str, Told] = {}
         seconds, oldest = 0.0, float("inf")
         for nodeid in selected:
             fresh = self.fresh.get(nodeid)
@@ -155,6 +162,8 @@ class _Settler(NamedTuple):
             if record is None:
                 return None
             (standing if fresh is None else recorded).update(record.facts)
+            if record.told is not None:
+                told[nodeid] = record.told
             seconds += self._seconds(path, nodeid)
             oldest = min(oldest, record.recorded_at)
         facts = _joined((*recorded, *self._as_now(standing), *self._of_the_run()))
@@ -171,12 +180,13 @@ class _Settler(NamedTuple):
             parametrized=collection.parametrized,
             selection=self.chosen.selection,
             left_out=len(left_out),
+            told={row.nodeid: row.plain() for row in _retold(collection, told)},
         )
 
     def _recorded(self, path: str, nodeid: str, history: History) -> Record | None:
         known = self.learnt.get(path, {}).get(nodeid)
         clean = known is not None and not known.untracked and not known.flaky
-        return next((record for record in history.records if record.passed), None) if clean else None
+        return next((record for record in history.records if record.clean), None) if clean else None
 
     def _standing(self, path: str, nodeid: str) -> Record | None:
         verdict = self.verdicts.get(nodeid)
@@ -195,6 +205,25 @@ class _Settler(NamedTuple):
         for key, value in self.world.run.items():
             yield Fact(key, value)
         yield Fact(_COLLECTING, self.chosen.tests)
+
+
+def _retold(collection: Collection, told: Mapping[str, Told]) -> Iterator[Retold]:
+    """What a report of these tests needs, when there is no test to ask."""
+    if told:
+        sketch = Sketch.from_bytes(collection.sketch)
+        for nodeid, item in zip(collection.nodeids, sketch.items, strict=True):
+            if nodeid in told:
+                yield Retold(nodeid, (item.path, item.line, item.domain), _words(sketch, item), told[nodeid])
+
+
+def _words(sketch: Sketch, item: ItemSketch) -> tuple[str, ...]:
+    """By these keywords, pytest tells a skip of one test from that of a whole module or class."""
+    marks, parent = [*item.marks, *sketch.own], item.parent
+    while parent >= 0:
+        marks += sketch.classes[parent].marks
+        parent = sketch.classes[parent].parent
+    found = {*item.attributes, *(sketch.marks[number].name for number in marks)}
+    return tuple(word for word in ("skip", "pytestmark") if word in found)
 
 
 def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:

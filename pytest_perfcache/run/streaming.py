@@ -20,10 +20,10 @@ from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.facts.imports import ImportResolver
 from pytest_perfcache.facts.stats import StatCache
 from pytest_perfcache.facts.world import World
-from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record
+from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, Told
 from pytest_perfcache.run.config import facts_of_run
 from pytest_perfcache.run.recording import Run
-from pytest_perfcache.run.saving import RECORDED, Harvest
+from pytest_perfcache.run.saving import Harvest
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.tracing import Tracing
 
@@ -55,9 +55,10 @@ class Sender:
             self._told_run = True
             facts = facts_of_run(self._config, self._tracing.environ)
             self._channel.send({key: value for key, value in facts.items() if _is_of_host(key)})
-        recorded = not run.touched.untracked and run.outcome in RECORDED
+        recorded = not run.touched.untracked and run.recorded
+        told = None if run.told is None else run.told.plain()
         groups, own = self._trace(run) if recorded else ([], b"")
-        test = [run.nodeid, run.path, str(run.outcome), run.duration, run.touched.untracked, recorded]
+        test = [run.nodeid, run.path, str(run.outcome), told, run.duration, run.touched.untracked, recorded]
         self._channel.send([*test, groups, own, self._news, self._new_groups])
         self._news, self._new_groups = [], []
 
@@ -155,13 +156,14 @@ class Receiver:
         facts: list[Fact] = []
         groups: list[tuple[Fact, ...]] = []
         found: defaultdict[str, dict[str, History]] = defaultdict(dict)
-        for nodeid, path, outcome, duration, untracked, recorded, used, own, news, new_groups in messages:
+        for nodeid, path, outcome, told, duration, untracked, recorded, used, own, news, new_groups in messages:
             facts += (Fact(key, Fingerprint(value)) for key, value in news)
             groups += (_looked_up(numbers, facts) for numbers in new_groups)
             trace = (*(fact for group in used for fact in groups[group]), *_looked_up(own, facts))
             history = History(duration=duration, last=Outcome(outcome), untracked=untracked or foreign)
             if recorded and not foreign:
-                history = _history(history, trace, _moved_among(trace, moved or {}, now))
+                moved_one = _moved_among(trace, moved or {}, now)
+                history = _history(history, trace, moved_one, None if told is None else Told.restored(told))
             found[path][nodeid] = history
         return [ModuleRecords(path, tests) for path, tests in found.items()]
 
@@ -198,7 +200,7 @@ def _moved_among(trace: Iterable[Fact], moved: Mapping[str, str], now: World | N
     return next((moved[fact.key] for fact in trace if fact.key in moved), "") if moved else ""
 
 
-def _history(known: History, trace: tuple[Fact, ...], moved: str) -> History:
+def _history(known: History, trace: tuple[Fact, ...], moved: str, told: Told | None) -> History:
     if moved:
         return known._replace(untracked=f"{moved} changed while the tests ran")
-    return known._replace(records=(Record(trace, known.last is Outcome.PASSED, time.time()),))
+    return known._replace(records=(Record(trace, known.last is Outcome.PASSED, time.time(), told),))

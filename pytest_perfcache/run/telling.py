@@ -48,7 +48,7 @@ class TellingPlugin:
     def pytest_report_teststatus(
         self, report: pytest.TestReport
     ) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
-        if isinstance(report, CachedReport):
+        if isinstance(report, CachedReport) and report.category == CATEGORY:
             return CATEGORY, "c", ("CACHED", {"green": True})
         return None
 

@@ -23,10 +23,14 @@ class VerifyingPlugin:
         self._lines: list[str] = []
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        chosen = {nodeid for nodeid, verdict in self._results.verdicts.items() if verdict.reason is Reason.VERIFY}
+        chosen = {
+            nodeid: Outcome.PASSED if verdict.told is None else verdict.told.outcome
+            for nodeid, verdict in self._results.verdicts.items()
+            if verdict.reason is Reason.VERIFY
+        }
         results = [result for result in self._results.results() if result.nodeid in chosen]
         self._verified = len(results)
-        wrong = [result for result in results if result.outcome not in (Outcome.PASSED, Outcome.INTERRUPTED)]
+        wrong = [result for result in results if result.outcome not in (chosen[result.nodeid], Outcome.INTERRUPTED)]
         for result in wrong:
             self._lines += self._disagreement(result.nodeid, result.outcome)
         if wrong and session.exitstatus == 0:

@@ -16,7 +16,7 @@ from pytest_perfcache.run.deciding import WorkerDecidingPlugin
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.gathering import Gathered
 from pytest_perfcache.run.outlook import Outlook
-from pytest_perfcache.run.results import CachedReport, ResultsPlugin, count_unseen, report_hits
+from pytest_perfcache.run.results import CachedReport, ResultsPlugin, Unseen, count_unseen, report_hits
 from pytest_perfcache.run.settling import Collection
 from pytest_perfcache.run.streaming import RECORDS, Receiver, Sender, anew
 
@@ -91,13 +91,17 @@ class ControllerPlugin:
         known.update((nodeid, self._verdicts.get(nodeid) or self._known.verdict(nodeid)) for nodeid, _ in new)
         if new and self._session is not None:
             self._session.testscollected += len(new)
-            report_hits(self._config, [CachedReport.of(nodeid, location) for nodeid, location in new])
+            root = self._config.rootpath
+            report_hits(
+                self._config,
+                [CachedReport.of(nodeid, location, told=known[nodeid].told, root=root) for nodeid, location in new],
+            )
 
     def _count(self, hidden: Iterable[str]) -> None:
         """Tell of the hits in modules that no worker had to collect."""
         modules = [self._known.modules[path] for path in hidden]
         if self._session is not None:
-            count_unseen(self._session, self._results, modules)
+            count_unseen(self._session, self._results, Unseen.of(modules))
 
     def _take_collections(self, packed: Iterable[Any]) -> None:
         for data in packed:

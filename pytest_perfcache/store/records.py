@@ -1,9 +1,9 @@
 """A module's records as bytes: traces share one table of facts, and what all traces have in common is kept once.
 
-Layout (version 1), after the magic: the length of the head (8 bytes, little endian), the head, the body; both zlib.
+Layout (version 2), after the magic: the length of the head (8 bytes, little endian), the head, the body; both zlib.
 
 * head: JSON with ``path``, ``keys`` (fact keys), ``tests`` (node id, duration, last outcome, untracked, flaky and for
-  each record: passed, recorded at, number of own facts);
+  each record: passed, recorded at, number of own facts, and what is told of it where it neither passed nor failed);
 * body: number of distinct fingerprints, then these (16 bytes each); for each key the number of its fingerprint; the
   number of common facts and the facts; the own facts of all records on end. Numbers are 32 bits, little endian.
 """
@@ -19,9 +19,9 @@ from itertools import islice, repeat
 from typing import Any, Final
 
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record
+from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record, Told
 
-_MAGIC: Final = b"records1\n"
+_MAGIC: Final = b"records2\n"
 _LEVEL: Final = 3
 _identity: Final = object.__hash__
 """``id`` is an audit event, at which somebody may look."""
@@ -86,7 +86,10 @@ def _head_of(history: History, sizes: Iterator[int]) -> Iterator[object]:
     yield history.last
     yield history.untracked
     yield history.flaky
-    yield [[record.passed, record.recorded_at, next(sizes)] for record in history.records]
+    yield [
+        [record.passed, record.recorded_at, next(sizes), *(record.told.plain() if record.told is not None else ())]
+        for record in history.records
+    ]
 
 
 def _build(head: dict[str, Any], body: bytes) -> ModuleRecords:
@@ -102,8 +105,8 @@ def _build(head: dict[str, Any], body: bytes) -> ModuleRecords:
         _check((nodeid, untracked, duration, flaky), (str, str, _NUMBER_OR_NONE, int))
         tests[nodeid] = History(
             records=tuple(
-                Record((*common, *(facts[number] for number in islice(rest, size))), passed, recorded_at)
-                for passed, recorded_at, size in map(_record_head, records)
+                Record((*common, *(facts[number] for number in islice(rest, size))), passed, recorded_at, told)
+                for passed, recorded_at, size, told in map(_record_head, records)
             ),
             duration=duration,
             last=None if last is None else Outcome(last),
@@ -114,10 +117,10 @@ def _build(head: dict[str, Any], body: bytes) -> ModuleRecords:
     return ModuleRecords(head["path"], tests)
 
 
-def _record_head(values: Any) -> tuple[bool, float, int]:
-    passed, recorded_at, size = values
+def _record_head(values: Any) -> tuple[bool, float, int, Told | None]:
+    passed, recorded_at, size, *told = values
     _check((passed, recorded_at, size), (bool, _NUMBER, int))
-    return passed, recorded_at, size
+    return passed, recorded_at, size, Told.restored(told) if told else None
 
 
 def _check(values: Iterable[object], types: Iterable[type | tuple[type, ...]]) -> None:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final
 from pytest_perfcache.facts.digest import ABSENT, fingerprint
 from pytest_perfcache.facts.stats import Signature, StatCache, read_bytes
 from pytest_perfcache.facts.surroundings import (
+    MACHINE,
     environment_fingerprint,
     glob_fingerprint,
     listing_fingerprint,
+    machine_fingerprint,
     stat_fingerprint,
     whole_environment,
 )
@@ -204,6 +206,11 @@ class Inputs:
         key = f"{Kind.ENVIRONMENT}:{name}"
         self._fingerprints.setdefault(key, environment_fingerprint(value))
         unit.inputs.add(key)
+
+    def depend_on_machine(self, unit: Unit) -> None:
+        """``unit`` ended in a way that another machine may not repeat."""
+        self._fingerprints.setdefault(MACHINE, machine_fingerprint())
+        unit.inputs.add(MACHINE)
 
     def depend_on_glob(self, unit: Unit, pattern: str) -> None:
         """The user says that ``unit`` depends on all files that match a pattern from the root."""

@@ -62,6 +62,8 @@ class Touched(NamedTuple):
     untracked: str
     imports: frozenset[str] = frozenset()
     """Top-level names that child processes imported."""
+    located: frozenset[str] = frozenset()
+    """Modules of which a line is told."""
 
     @property
     def blocks(self) -> frozenset[int]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_perfcache.decide.learn import KEPT, learn
-from pytest_perfcache.model import Fact, History, Outcome, Record
+from pytest_perfcache.model import Fact, History, Outcome, Record, Told
 from tests.decide.strategies import histories, runs
 
 
@@ -19,6 +19,11 @@ def trace(number: int) -> tuple[Fact, ...]:
 
 def run(number: int, outcome: Outcome = Outcome.PASSED, seconds: float = 1.0) -> History:
     return History((Record(trace(number), outcome is Outcome.PASSED, 0.0),), seconds, outcome)
+
+
+def is_clean(new: History) -> bool:
+    """Whether the run could stand for the next one, as far as its outcome goes."""
+    return new.last is Outcome.PASSED or any(record.told for record in new.records)
 
 
 def after(*news: History, contradicted: bool = False, flaky_passes: int = 3) -> History:
@@ -35,9 +40,9 @@ def test_what_is_kept_is_bounded_and_each_trace_stands_once(
 ) -> None:
     known = learn(old, new, contradicted=contradicted, flaky_passes=flaky_passes)
 
-    passes = [record for record in known.records if record.passed]
-    assert len(passes) <= KEPT
-    assert len(known.records) - len(passes) <= 1
+    clean = [record for record in known.records if record.clean]
+    assert len(clean) <= KEPT
+    assert len(known.records) - len(clean) <= 1
     fresh = [set(record.facts) for record in new.records]
     assert all(set(r.facts) not in fresh for r in known.records if r not in new.records)
 
@@ -49,7 +54,7 @@ def test_the_new_record_is_kept_and_stands_first_of_its_kind(
     known = learn(old, new, contradicted=contradicted, flaky_passes=3)
 
     for record in new.records:
-        assert next(r for r in known.records if r.passed is record.passed) is record
+        assert next(r for r in known.records if r.clean is record.clean) is record
 
 
 @given(histories, runs())
@@ -66,7 +71,7 @@ def test_a_contradiction_leaves_nothing_of_the_past_and_asks_for_passes(
     known = learn(old, new, contradicted=True, flaky_passes=flaky_passes)
 
     assert known.records == new.records
-    assert known.flaky == flaky_passes - (new.last is Outcome.PASSED)
+    assert known.flaky == flaky_passes - is_clean(new)
 
 
 @given(histories, runs())
@@ -80,7 +85,7 @@ def test_learning_the_same_run_again_keeps_the_same_records(old: History, new: H
 def test_the_estimate_stays_between_the_old_and_the_new_duration(old: History, new: History) -> None:
     known = learn(old, new, contradicted=False, flaky_passes=3)
 
-    if new.last is not Outcome.PASSED:
+    if not is_clean(new):
         assert known.duration == old.duration
     elif old.duration is None or new.duration is None:
         assert known.duration == (new.duration if old.duration is None else old.duration)
@@ -111,6 +116,13 @@ def test_a_failure_does_not_push_passes_out() -> None:
     known = after(run(1), run(2, Outcome.FAILED), run(3, Outcome.FAILED))
 
     assert [(r.facts, r.passed) for r in known.records] == [(trace(1), True), (trace(3), False)]
+
+
+def test_a_skip_that_can_be_told_again_is_kept_like_a_pass() -> None:
+    told = Told(Outcome.SKIPPED, "Skipped: no printer", "setup")
+    known = after(run(1), History((Record(trace(2), False, 0.0, told),), 1.0, Outcome.SKIPPED), run(3, Outcome.FAILED))
+
+    assert [(r.facts, r.clean) for r in known.records] == [(trace(2), True), (trace(1), True), (trace(3), False)]
 
 
 def test_one_slow_run_does_not_spoil_the_estimate() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +27,9 @@ def found(
     parametrized: bool = False,
     selection: bytes = A,
     left_out: int = 0,
+    told: Mapping[str, Sequence[Any]] = MappingProxyType({}),
 ) -> Findings:
-    return Findings(path, facts, 3, 1.5, oldest, items, "tests", parametrized, selection, left_out)
+    return Findings(path, facts, 3, 1.5, oldest, items, "tests", parametrized, selection, left_out, told)
 
 
 def add(table: Settled, findings: Findings) -> None:

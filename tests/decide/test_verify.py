@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_perfcache.decide.verify import Changes, Conditions, decide, is_fresh
 from pytest_perfcache.facts.world import Changed, Rebound, Same, State
-from pytest_perfcache.model import Fact, History, Outcome, Reason, Record
+from pytest_perfcache.model import Fact, History, Outcome, Reason, Record, Told
 from tests.decide.strategies import histories, traces
 
 NOW = 1_000_000.0
@@ -60,7 +60,7 @@ def test_a_hit_stands_on_a_fresh_clean_record_that_holds(history: History, lost:
     broken = {fact: Changed("changed") for fact in (*lost, Fact("file:a.json", PRINT))}
     verdict = decide("t", history, world(broken), conditions(now=1e9, ttl=1e9))
 
-    sound = [r for r in history.records if r.passed and broken.keys().isdisjoint(r.facts)]
+    sound = [r for r in history.records if r.clean and broken.keys().isdisjoint(r.facts)]
     young = [r for r in sound if is_fresh("t", r, conditions(now=1e9, ttl=1e9))]
     assert verdict.hit == (bool(young) and not history.flaky and not history.untracked)
 
@@ -71,6 +71,22 @@ def test_the_order_of_the_records_does_not_matter(history: History) -> None:
     lost = world({Fact("env:REGION", PRINT): Changed("changed")})
 
     assert decide("t", history, lost, conditions()).reason == decide("t", backwards, lost, conditions()).reason
+
+
+def test_a_hit_tells_what_the_record_that_holds_tells() -> None:
+    told = Told(Outcome.SKIPPED, "Skipped: no printer", "setup")
+    history = History((passed(REGION), Record((TAX,), False, NOW - 1, told)), last=Outcome.SKIPPED)
+
+    gone = {fact: Changed("gone") for fact in (REGION, TAX)}
+    skipped = decide("t", history, world({REGION: gone[REGION]}), conditions())
+    ran = decide("t", history, world({TAX: gone[TAX]}), conditions())
+    neither = decide("t", history, world(gone), conditions())
+
+    assert [(v.reason, v.told) for v in (skipped, ran, neither)] == [
+        (Reason.HIT, told),
+        (Reason.HIT, None),
+        (Reason.CHANGED, None),
+    ]
 
 
 def test_a_test_without_history_is_new() -> None:

@@ -46,7 +46,7 @@ def unordered(module: ModuleRecords) -> Any:
             h.last,
             h.untracked,
             h.flaky,
-            [(sorted(r.facts), r.passed, r.recorded_at) for r in h.records],
+            [(sorted(r.facts), r.passed, r.recorded_at, r.told) for r in h.records],
         )
         for nodeid, h in module.tests.items()
     ]
