@@ -37,7 +37,8 @@ def project(tmp_path: Path) -> Project:
     directory.mkdir()
     made = Project(directory)
     made.write("tests/test_skips.py", SKIPS)
-    assert made.run().last == "5 passed, 4 skipped, 1 xfailed"
+    first = made.run()
+    assert first.last == "5 passed, 4 skipped, 1 xfailed", first.output
     return made
 
 
