@@ -19,8 +19,8 @@ from pytest_perfcache.run.faults import harmless
 
 SELECTING: Final = ("keyword", "markexpr", "deselect")
 """Options by which pytest itself takes tests away after collection."""
-_LOOKING: Final = ("failedfirst", "newfirst", "stepwise", "xmlpath")
-"""Options under which somebody looks at the tests between collection and run, or at the reports of hits."""
+_LOOKING: Final = ("failedfirst", "keepduplicates", "newfirst", "stepwise", "xmlpath")
+"""Options under which somebody looks at tests between collection and run or at reports of hits, or counts twice."""
 
 _WATCHING: Final = (
     "pytest_itemcollected",
@@ -37,6 +37,9 @@ _DO_NOT_CARE: Final = ("_pytest.", "pytest_perfcache.", "xdist.", "__channelexec
 """Whose hooks do nothing with a test that passed before they saw it run: pytest's own, but for the options above, ours,
 xdist's (in a worker under the name of its channel), and hypothesis', which only puts a mark on its tests."""
 
+
+_HIDDEN: Final = pytest.StashKey[str]()
+"""On a light module that shows no tests: its path."""
 
 _UNSEEN: Final = SimpleNamespace()
 """Stands for a test that nobody looked at, where the terminal counts; other plugins look at what it counted."""
@@ -73,7 +76,7 @@ class LightPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
         path = self.places.relative(str(module_path))
-        if path not in self.known.modules or path in self._hidden:
+        if path not in self.known.modules:
             return None
         shown = self._in_detail or self._config.get_verbosity() > 0 or self._is_watched()
         shown = shown or (self._selects and not self.known.modules[path].as_selected)
@@ -84,8 +87,14 @@ class LightPlugin:
             parent, path=module_path, sketch=sketch, entry=self.known.modules[path].entry, enlist=enlist
         )
         if not shown:
-            self._hidden[path] = module
+            module.stash[_HIDDEN] = path
         return module
+
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        """Pytest makes nodes of all files beside a wanted one, some of them twice, and collects what is wanted."""
+        path = collector.stash.get(_HIDDEN, None)
+        if path is not None and isinstance(collector, LightModule):
+            self._hidden[path] = collector
 
     def pytest_plugin_registered(self) -> None:
         self._watched = None

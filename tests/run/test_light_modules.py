@@ -123,6 +123,21 @@ def test_only_the_modules_with_something_to_run_are_imported(settled: Project) -
     assert settled.run().imported == []
 
 
+@pytest.mark.parametrize("package", [False, True])
+def test_several_files_that_are_named_count_once_each(settled: Project, package: bool) -> None:
+    settled.write("tests/test_third.py", f"{NOTE_IMPORT}def test_third(): pass\n")
+    settled.write("tests/test_fourth.py", f"{NOTE_IMPORT}def test_fourth(): pass\n")
+    if package:
+        settled.write("tests/__init__.py", "")
+    settled.run()
+    some = settled.run(*(f"tests/test_{name}.py" for name in ("cart", "third", "fourth")))
+    assert (some.imported, some.last) == ([], "5 cached")
+    twice = settled.run("tests/test_cart.py", "tests", "tests/test_cart.py")
+    assert (twice.imported, twice.last) == ([], "6 cached")
+    kept = settled.run("--keep-duplicates", "tests/test_third.py", "tests/test_third.py")
+    assert (kept.code, kept.last) == (0, "2 cached")
+
+
 def test_going_back_to_an_earlier_state_imports_nothing(settled: Project) -> None:
     settled.write("shop.py", "def price():\n    return 2\n")
     assert settled.run().last == "1 passed, 3 cached"
