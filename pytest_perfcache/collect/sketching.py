@@ -96,7 +96,7 @@ def entry_of(module: pytest.Module, relative: Callable[[str], str]) -> str | Non
 
 
 def _has_wide_parameters(item: pytest.Function) -> bool:
-    """Whether it has parameters of a scope wider than the function, by which pytest sorts tests across modules."""
+    """Whether it has parameters of a scope wider than the module, by which pytest sorts tests across modules."""
     callspec: Any = getattr(item, "callspec", None)
     scopes = getattr(callspec, "_arg2scope", {})  # private, and the only place where it stands
-    return any(scope.value != "function" for scope in scopes.values())
+    return any(scope.value in ("package", "session") for scope in scopes.values())

@@ -153,12 +153,17 @@ def enlist(collector: pytest.Collector) -> Iterator[pytest.Item]:
 
 
 class SketchingPlugin:
-    """Remembers which tests each module had that was collected for real, before anybody takes some away."""
+    """Remembers which tests each module had that was collected for real, before anybody takes some away or runs them.
 
-    def __init__(self, config: pytest.Config, places: Places) -> None:
+    ``wanted``: whether anybody will ask for their sketches.
+    """
+
+    def __init__(self, config: pytest.Config, places: Places, *, wanted: bool = True) -> None:
         self._config = config
         self._places = places
+        self._wanted = wanted
         self._modules: dict[pytest.Module, list[pytest.Item]] = {}
+        self._sketches: dict[pytest.Module, Sketch | None] = {}
         self._left_out: set[pytest.Item] = set()
 
     @pytest.hookimpl(wrapper=True)
@@ -184,13 +189,28 @@ class SketchingPlugin:
         """Those of the tests that were selected away."""
         return (item for item in items if item in self._left_out)
 
-    def modules(self) -> Iterator[tuple[str, pytest.Module, list[pytest.Item]]]:
-        """Path, module and tests of those that were collected once and as a whole."""
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Make the sketches now: to run a test may change what there is to be sketched, as it does with hypothesis."""
+        if not self._wanted or not self._modules:
+            return
+        from pytest_perfcache.collect.sketching import sketch_module
+
+        places = {item: place for place, item in enumerate(session.items)}
+        for module, items in self._modules.items():
+            if places.keys() >= set(items):  # pytest sorts tests by the parameters of their fixtures
+                items.sort(key=places.__getitem__)
+            with harmless(f"collects {module.nodeid} again"):
+                self._sketches[module] = sketch_module(module, items)
+
+    def modules(self) -> Iterator[tuple[str, pytest.Module, list[pytest.Item], Sketch]]:
+        """Path, module, tests and sketch of those that were collected once and as a whole, and can be stood in for."""
         if getattr(self._config.option, "lf", False):
             return
         paths = {module: self._places.relative(str(module.path)) for module in self._modules}
         times = Counter(paths.values())
         named = {name.partition("::")[0] for name in named_node_ids(self._config, self._places)}
         for module, items in self._modules.items():
-            if times[paths[module]] == 1 and paths[module] not in named:
-                yield paths[module], module, items
+            sketch = self._sketches.get(module)
+            if sketch is not None and times[paths[module]] == 1 and paths[module] not in named:
+                yield paths[module], module, items, sketch

@@ -36,13 +36,12 @@ class Gathered:
 
     def collections(self) -> Iterator[Collection]:
         """The modules that were collected for real and whole, but for those that can not be tracked."""
-        for path, module, items in self._sketching.modules():
-            from pytest_perfcache.collect.sketching import entry_of, sketch_module
+        for path, module, items, sketch in self._sketching.modules():
+            from pytest_perfcache.collect.sketching import entry_of
 
-            sketch = sketch_module(module, items)
             touched = self.recording.collection_of(module, path) if self.recording is not None else None
             facts = self._harvest.facts(touched) if touched is not None else None
-            if sketch is not None and facts is not None:
+            if facts is not None:
                 yield Collection(
                     path=path,
                     facts=facts,
@@ -63,9 +62,14 @@ def record(
     tracing: Tracing,
     done: Callable[[Run], None] | None = None,
     distributions: Callable[[], Distributions] = Distributions,
+    *,
+    sketches: bool = True,
 ) -> Gathered:
-    """Begin to gather; what single tests left goes to ``done``, where there is one."""
-    sketching = SketchingPlugin(config, tracing.places)
+    """Begin to gather; what single tests left goes to ``done``, where there is one.
+
+    ``sketches``: whether those of the collected modules are wanted.
+    """
+    sketching = SketchingPlugin(config, tracing.places, wanted=sketches)
     gathered = Gathered(tracing, sketching, distributions)
     gathered.recording = RecordingPlugin(tracing, config, done or gathered.add)
     config.pluginmanager.register(gathered.recording, "perfcache-recording")

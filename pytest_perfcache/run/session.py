@@ -68,7 +68,7 @@ def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> No
     tracing = config.stash.get(TRACING, None)
     if tracing is not None and RECORDS in worker_input:
         sender = Sender(config, tracing, worker_input[RECORDS])
-        gathered = record(config, tracing, sender.add, lambda: sender.distributions)
+        gathered = record(config, tracing, sender.add, lambda: sender.distributions, sketches=deciding.tells)
         register(WorkerPlugin(config, deciding, gathered, meter, sender), "perfcache-worker")
     keep_apart(config, give_up=stopped)
 

@@ -267,6 +267,46 @@ def test_computed_names_are_collected_twice_before_they_are_believed(project: Pr
     assert [project.run().imported[:1] for _ in range(3)] == [["test_cart"], ["test_many"], []]
 
 
+def test_what_a_test_leaves_on_its_function_does_not_count(project: Project) -> None:
+    project.write(
+        "tests/test_marking.py",
+        f"{NOTE_IMPORT}import pytest\n@pytest.mark.parametrize('x', range(3))\ndef test_m(x): test_m.seen = x\n",
+    )
+    assert [("test_marking" in project.run().imported) for _ in range(3)] == [True, True, False]
+
+
+SCOPED = f"""\
+{NOTE_IMPORT}
+import pytest
+
+@pytest.fixture(scope="module", params=["x", "y"])
+def letter(request): return request.param
+
+@pytest.fixture(scope="class", params=[1, 2])
+def number(request): return request.param
+
+class TestLetters:
+    def test_a(self, letter, number): pass
+    def test_b(self, letter, number): pass
+
+def test_c(letter): pass
+"""
+
+
+def test_parameters_of_a_module_or_a_class_are_shown_in_pytests_order(project: Project) -> None:
+    project.write("tests/test_scoped.py", SCOPED)
+    project.run()
+    project.run()
+    plain, again = project.run("-v", "--no-perfcache"), project.run("-v")
+
+    def order(output: str) -> list[str]:
+        return re.findall(r"^tests/test_scoped\S*", output, re.MULTILINE)
+
+    assert again.imported == []
+    assert len(order(plain.output)) == 10
+    assert order(again.output) == order(plain.output)
+
+
 def test_workers_import_only_what_has_something_to_run(settled: Project) -> None:
     settled.write("tests/test_new.py", f"{NOTE_IMPORT}def test_a(): pass\ndef test_b(): pass\n")
     distributed = settled.run("-n", "2")
