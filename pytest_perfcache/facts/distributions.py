@@ -21,6 +21,7 @@ _VOLATILE: Final = (
     ".pyc",
     *(f".dist-info/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")),
 )
+_TOP: Final = re.compile(rb"^([^/.,\r\n]+)[/.]", re.MULTILINE)
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _AFTER_INSTALL: Final = 2.0
 """Seconds: an installer writes RECORD last; what is younger than that was edited afterwards."""
@@ -55,8 +56,8 @@ class Distributions:
         return found
 
     @cached_property
-    def _provided(self) -> Mapping[str, tuple[frozenset[str], bytes]]:
-        """Canonical name → top-level modules as an installer declared them, and its list of files."""
+    def _provided(self) -> Mapping[str, frozenset[str]]:
+        """Canonical name → top-level names, as an installer declared them and as its list of files has them."""
         return {name: _provided_by(directory) for name, directory in self._directories.items()}
 
     def owners(self, module: str) -> frozenset[str]:
@@ -64,12 +65,7 @@ class Distributions:
         top = module.partition(".")[0]
         found = self._owners.get(top)
         if found is None:
-            starts = f"\n{top}/".encode(), f"\n{top}.".encode()
-            found = self._owners[top] = frozenset(
-                name
-                for name, (declared, files) in self._provided.items()
-                if top in declared or any(start in files for start in starts)
-            )
+            found = self._owners[top] = frozenset(name for name, tops in self._provided.items() if top in tops)
         return found
 
     def closure(self, name: str) -> frozenset[str]:
@@ -111,9 +107,10 @@ class Distributions:
                 yield canonical(match[0])
 
 
-def _provided_by(directory: Path) -> tuple[frozenset[str], bytes]:
+def _provided_by(directory: Path) -> frozenset[str]:
     declared = _read_or_empty(f"{directory}/top_level.txt").decode("utf-8", "replace").split()
-    return frozenset(declared), b"\n" + _read_or_empty(f"{directory}/RECORD")
+    listed = set(_TOP.findall(_read_or_empty(f"{directory}/RECORD")))
+    return frozenset((*declared, *(name.decode("utf-8", "replace") for name in listed)))
 
 
 def _read_or_empty(path: str) -> bytes:

@@ -126,14 +126,14 @@ class ResultsPlugin:
         ]
 
 
+_OUTCOMES: Final[Mapping[str, Outcome]] = {str(outcome): outcome for outcome in Outcome}
+
+
 def outcome_of(report: pytest.TestReport) -> Outcome:
     """The outcome of one phase."""
     if hasattr(report, "wasxfail"):
         return Outcome.XFAILED if report.skipped else Outcome.XPASSED
-    try:
-        return Outcome(report.outcome)
-    except ValueError:
-        return Outcome.INTERRUPTED
+    return _OUTCOMES.get(report.outcome, Outcome.INTERRUPTED)
 
 
 def report_hits(config: pytest.Config, hits: Sequence[CachedReport]) -> None:

@@ -46,6 +46,7 @@ class Harvest:
         self._now = now
         self._modules: dict[int, tuple[Fact, ...]] = {}
         self._blocks: dict[int, Fact] = {}
+        self._loaded = 0
         self._at_import: dict[frozenset[int], tuple[Fact, ...]] = {}
         self._moved_modules: dict[int, str] = {}
         self._imports: dict[frozenset[str], tuple[Fact, ...]] = {}
@@ -89,6 +90,10 @@ class Harvest:
 
     def split(self, touched: Touched) -> tuple[tuple[tuple[Fact, ...], ...], list[Fact]]:
         """The facts of a test: groups that many tests share, each made once, and the others."""
+        loaded = len(self._tracing.modules.by_number)
+        if loaded != self._loaded:  # one of them again, perhaps with another content
+            self._loaded = loaded
+            self._blocks.clear()
         own = [*map(self._block_fact, touched.ran), *self._line_facts(touched)]
         own += (self._fact(key, self._inputs[key]) for key in touched.inputs)
         shared = (
@@ -116,10 +121,10 @@ class Harvest:
         return found
 
     def _block_fact(self, number: int) -> Fact:
-        path, qualname = self._tracing.recorder.codes.names[number]
-        content = self._tracing.modules.content(path)
         fact = self._blocks.get(number)
-        if fact is None or fact.fingerprint != content:
+        if fact is None:
+            path, qualname = self._tracing.recorder.codes.names[number]
+            content = self._tracing.modules.content(path)
             fact = self._blocks[number] = self._fact(block_key(path, qualname), content)
         return fact
 

@@ -110,8 +110,6 @@ class AuditObserver:
     def handle(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "open" and not args[2] & _CHANGING and self._inputs.is_foreign(args[0]):
             return  # most of what is opened, and not worth the question who asks
-        if event == _ATTRIBUTE and args[1] not in _DEFAULTS:
-            return
         handler = self._handlers[event]
         self.guarded(lambda: handler(*args))
 
@@ -330,5 +328,5 @@ def install(observer: AuditObserver | None) -> AuditObserver | None:
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     # Called hundreds of thousands of times: `id`, `sys._getframe` and the `f_code` of a frame are events, too.
-    if event in _events and _observer is not None:
+    if event in _events and (event != _ATTRIBUTE or args[1] in _DEFAULTS) and _observer is not None:
         _observer.handle(event, args)
