@@ -92,7 +92,13 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     return show(config)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     from pytest_perfcache.run.config import stop_tracing
+    from pytest_perfcache.run.starting import takes_part
 
     stop_tracing(config)
+    if takes_part(config):
+        from pytest_perfcache.run.garbage import sweep
+
+        sweep(config)

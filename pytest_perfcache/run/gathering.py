@@ -52,6 +52,11 @@ class Gathered:
                     left_out=tuple(item.nodeid for item in self._sketching.left_out(items)),
                 )
 
+    def forget(self) -> None:
+        """Nobody will ask again."""
+        self._runs.clear()
+        self.__dict__.pop("_harvest", None)
+
     @cached_property
     def _harvest(self) -> Harvest:
         return Harvest(self._tracing, self._distributions())

@@ -149,6 +149,7 @@ def _configure_serial(config: pytest.Config) -> None:
 
         def save() -> None:
             memory.save(harvest.runs(), harvest.collections(), results.verdicts, chosen_by(config))
+            harvest.forget()
             learn_costs(memory.store, [meter.measured()])
             learn_setups(memory.store, [meter.setups])
 
@@ -204,6 +205,7 @@ class SavingPlugin:
 
     def pytest_unconfigure(self) -> None:
         self._memory.close()
+        self._memory.fresh.clear()
 
 
 def show(config: pytest.Config) -> int:

@@ -5,7 +5,6 @@ Imports nothing else of the plugin before the answer is yes.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from contextlib import contextmanager
@@ -70,16 +69,6 @@ def begin_tracing(config: pytest.Config) -> None:
 
         config.pluginmanager.register(WorkerCountPlugin(), "perfcache-worker-count")
     import pytest_perfcache.run.session  # noqa: F401  # every run that takes part needs it, and it is set apart too
+    from pytest_perfcache.run.garbage import set_apart
 
     set_apart()
-
-
-def set_apart() -> None:
-    """Take pytest, its plugins and what they import out of the garbage collector's sight: they live to the end.
-
-    Python looks at all containers again and again while tests run, and pytest has five more looks at the end: at
-    objects of its own, for the most part. No code of the project is loaded yet, so nothing of its own is set apart.
-    A session inside another one, as tests of plugins have it, leaves everything as it is.
-    """
-    if gc.get_freeze_count() == 0 and "PYTEST_CURRENT_TEST" not in os.environ:
-        gc.freeze()

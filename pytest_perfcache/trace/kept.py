@@ -130,6 +130,8 @@ class Kept:
 
     def leave(self, number: int) -> None:
         """The function returns."""
+        if not self.open:
+            return
         keeper = self.keepers.get(number)
         if keeper is not None and keeper.activations < _ACTIVATIONS and keeper in self.open:
             self._gather()

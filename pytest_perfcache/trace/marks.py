@@ -206,5 +206,5 @@ def _enter_on(link: _Link, number: int, holder: object) -> None:
 def _leave(link: _Link, number: int) -> None:
     """Called by watched code just before it returns."""
     scopes = None if link.tracer is None else link.tracer.scopes
-    if scopes is not None and not scopes.busy(number):
+    if scopes is not None:
         scopes.leave(number)
