@@ -11,7 +11,7 @@ import argparse
 import json
 import subprocess
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -43,10 +43,13 @@ class Timer:
     with_testmon: bool
     with_perfcache: bool
     workers: int
+    left_out: tuple[str, ...]
+    """Node ids of the tests that fail plainly: these run each time, whoever decides."""
 
     def run(self, tool: Tool, *extra: str, arguments: tuple[str, ...] | None = None) -> Sample:
         """Wall time (seconds) and peak memory (bytes) of a run; `CrashedError` when pytest itself failed."""
-        run: Run = run_pytest(self.checkout, tool, *extra, probes=(), arguments=arguments)
+        deselect = (f"--deselect={nodeid}" for nodeid in self.left_out)
+        run: Run = run_pytest(self.checkout, tool, *deselect, *extra, probes=(), arguments=arguments)
         if run.returncode not in {0, 1, 5}:
             raise CrashedError(f"pytest ended with {run.returncode}: {self.checkout.scratch / f'{tool}.log'}")
         return run.seconds, run.peak_bytes
@@ -104,6 +107,18 @@ class Timing:
         pairs = zip(self.samples[way], self.samples[base], strict=True)
         return median(mine[0] / other[0] for mine, other in pairs)
 
+    def slowed(self) -> float:
+        """Milliseconds that recording adds to each test, start and end of the run included: the median."""
+        pairs = zip(self.samples["perfcache: recording"], self.samples["plain"], strict=True)
+        return median(mine[0] - other[0] for mine, other in pairs) * 1000 / self.tests
+
+    def over_share(self) -> float:
+        """An edited run's time over an unchanged one's and the edited tests' share of a plain one: the median."""
+        ways = ("perfcache: one body edited", "perfcache: unchanged", "plain")
+        edited, unchanged, plain = ([sample[0] for sample in self.samples[way]] for way in ways)
+        rounds = zip(edited, unchanged, plain, strict=True)
+        return median(mine / (nothing + self.share * all_of_it) for mine, nothing, all_of_it in rounds)
+
     def megabytes(self, way: str) -> float:
         """The median peak memory of a way."""
         return median(sample[1] for sample in self.samples[way]) / 1e6
@@ -119,7 +134,8 @@ def time_suite(suite: Suite, rounds: int, seed: int, testmon: bool, workers: int
     with ExitStack() as stack:
         path = checkout.tree / target.path
         stack.enter_context(edited(path, with_constant(path.read_bytes().decode(), 1).encode()))
-        timer = Timer(checkout, target, testmon, has_plugin(suite), workers)
+        failing = (nodeid for nodeid, outcome in suite.baseline().outcomes.items() if outcome in ("failed", "error"))
+        timer = Timer(checkout, target, testmon, has_plugin(suite), workers, tuple(failing))
         for number in range(rounds):
             for way, sample in timer.round():
                 samples.setdefault(way, []).append(sample)
@@ -153,6 +169,17 @@ def page(timings: list[Timing], python: str, command: str) -> str:
         ]
         if any(told):
             rows.append((f"*{unchanged}, over {base}*", *told))
+    ours = [timing if unchanged in timing.samples else None for timing in timings]
+    rows.append(
+        (
+            "*perfcache: one body edited, over unchanged and the share of plain*",
+            *(f"{timing.over_share():.2f}" if timing else "" for timing in ours),
+        )
+    )
+    rows.append(
+        ("perfcache: recording, ms more a test", *(f"{timing.slowed():.1f}" if timing else "" for timing in ours))
+    )
+    rows.append(("rounds", *(str(len(timing.samples["plain"])) for timing in timings)))
     rows.append(("plain, seconds", *(f"{timing.seconds('plain'):.1f}" for timing in timings)))
     rows.append(("tests", *(str(timing.tests) for timing in timings)))
     rows.append(("share of tests entering the edited body", *(percent(timing.share) for timing in timings)))
@@ -193,15 +220,19 @@ def main(arguments: list[str]) -> int:
         print(suite.spec.requirement, flush=True)
         timings.append(time_suite(suite, options.rounds, options.seed, not options.no_testmon, options.workers))
     command = " ".join(["python -m benchmarks timing", *(f"--generated {n}" for n in options.generated)])
-    text = page(timings, python, f"{command} --rounds {options.rounds}")
     target = work / "results" / f"timing-py{python}.json"
     target.parent.mkdir(exist_ok=True)
-    raw = [
-        {"suite": t.suite, "tests": t.tests, "function": t.function, "share": t.share, "samples": t.samples}
-        for t in timings
-    ]
-    target.write_text(json.dumps(raw, indent=1))
+    timings = merged(target, timings)
+    target.write_text(json.dumps([asdict(timing) for timing in timings], indent=1))
+    text = page(timings, python, command)
     print(text)
     if options.write_docs:
-        put(PAGE, "timing", text)
+        put(PAGE, "timing" if python == "3.11" else f"timing on {python}", text)
     return 0
+
+
+def merged(target: Path, fresh: list[Timing]) -> list[Timing]:
+    """What was measured before of other suites, and what was measured now."""
+    known = json.loads(target.read_text()) if target.exists() else []
+    new = {timing.suite for timing in fresh}
+    return [*(Timing(**old) for old in known if old["suite"] not in new), *fresh]
