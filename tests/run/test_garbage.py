@@ -1,0 +1,105 @@
+"""Less garbage collection, and nothing that a project could notice."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.schedule.projects import ROOT
+
+CYCLES = """\
+import gc, weakref
+
+class Cycle:
+    def __init__(self): self.me = self
+
+class Loud(Cycle):
+    def __del__(self): raise ValueError("at the end")
+
+class Second(Cycle):
+    def __del__(self): Loud()
+
+def chain():
+    gc.disable()
+    Second()
+"""
+
+
+class Project:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.write("pytest.ini", "[pytest]\npythonpath = .\n")
+        self.write("cycles.py", CYCLES)
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).write_text(text)
+
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "pytest_perfcache.plugin", *args],
+            cwd=self.path,
+            env={**kept, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def unraisable(done: subprocess.CompletedProcess[str]) -> list[str]:
+    said = re.sub(r" at 0x[0-9a-f]+", "", done.stdout + done.stderr)
+    return re.findall(r"PytestUnraisableExceptionWarning.*|ValueError: .*", said)
+
+
+@pytest.mark.parametrize("args", [(), ("-W", "error")])
+def test_what_an_object_raises_when_it_goes_at_the_end_is_told(project: Project, args: tuple[str, ...]) -> None:
+    project.write("test_a.py", "import cycles\ndef test_a(): cycles.chain()\n")
+    plain, ours = project.run("--no-perfcache", *args), project.run(*args)
+
+    assert "ValueError: at the end" in unraisable(plain)
+    assert (ours.returncode, unraisable(ours)) == (plain.returncode, unraisable(plain))
+
+
+def test_objects_of_the_project_are_collected_as_ever(project: Project) -> None:
+    project.write("conftest.py", "import cycles\nheld = [cycles.Cycle()]\n")
+    project.write(
+        "test_a.py",
+        "import gc, weakref, conftest, cycles\n"
+        "module_level = [cycles.Cycle()]\n"
+        "def test_a():\n"
+        "    assert gc.get_freeze_count() > 10_000\n"
+        "    for held in (conftest.held, module_level):\n"
+        "        reference = weakref.ref(held[0])\n"
+        "        assert any(found is held[0] for found in gc.get_objects())\n"
+        "        held.clear()\n"
+        "        gc.collect()\n"
+        "        assert reference() is None\n",
+    )
+    done = project.run()
+    assert "1 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("args", ["-p no:perfcache", ""])
+def test_a_session_within_a_test_sets_nothing_apart(project: Project, args: str) -> None:
+    project.write("inner.py", "def test_inner(): pass\n")
+    project.write(
+        "test_a.py",
+        "import gc, pytest\n"
+        "def test_a():\n"
+        "    before = gc.get_freeze_count()\n"
+        "    assert pytest.main(['inner.py', '-p', 'pytest_perfcache.plugin']) == 0\n"
+        "    assert gc.get_freeze_count() <= before\n",
+    )
+    done = project.run(*args.split(), "test_a.py")
+    assert "1 passed" in done.stdout, done.stdout
