@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import TypeAlias
 
 import pytest
 
+from pytest_perfcache.collect.sketch import Sketch
 from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.model import ModuleRecords
 from pytest_perfcache.run.collecting import SketchingPlugin
@@ -14,6 +16,9 @@ from pytest_perfcache.run.recording import RecordingPlugin, Run
 from pytest_perfcache.run.saving import Harvest
 from pytest_perfcache.run.settling import Collection
 from pytest_perfcache.trace.tracing import Tracing
+from pytest_perfcache.trace.unit import Touched
+
+_Collected: TypeAlias = tuple[str, pytest.Module, list[pytest.Item], Sketch, Touched]
 
 
 class Gathered:
@@ -32,15 +37,22 @@ class Gathered:
         self._runs.append(run)
 
     def runs(self) -> list[ModuleRecords]:
+        self._collected  # noqa: B018  # names inputs, and the harvest settles these once
         return self._harvest.gather(self._runs)
+
+    @cached_property
+    def _collected(self) -> list[_Collected]:
+        """The modules that were collected for real and whole, with what that touched."""
+        if self.recording is None:
+            return []
+        return [(*found, self.recording.collection_of(found[1], found[0])) for found in self._sketching.modules()]
 
     def collections(self) -> Iterator[Collection]:
         """The modules that were collected for real and whole, but for those that can not be tracked."""
-        for path, module, items, sketch in self._sketching.modules():
+        for path, module, items, sketch, touched in self._collected:
             from pytest_perfcache.collect.sketching import entry_of
 
-            touched = self.recording.collection_of(module, path) if self.recording is not None else None
-            facts = self._harvest.facts(touched) if touched is not None else None
+            facts = self._harvest.facts(touched)
             if facts is not None:
                 yield Collection(
                     path=path,
@@ -55,7 +67,8 @@ class Gathered:
     def forget(self) -> None:
         """Nobody will ask again."""
         self._runs.clear()
-        self.__dict__.pop("_harvest", None)
+        for name in ("_harvest", "_collected"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _harvest(self) -> Harvest:

@@ -267,6 +267,17 @@ def test_computed_names_are_collected_twice_before_they_are_believed(project: Pr
     assert [project.run().imported[:1] for _ in range(3)] == [["test_cart"], ["test_many"], []]
 
 
+def test_modules_of_several_directories_settle_though_another_test_runs_each_time(project: Project) -> None:
+    computed = f"{NOTE_IMPORT}import pytest\n@pytest.mark.parametrize('x', range(3))\ndef test_m(x): pass\n"
+    for name in ("a", "b", "c"):
+        project.write(f"tests/{name}/test_in_{name}.py", computed)
+    project.write("tests/test_wrong.py", "def test_wrong(): assert False\n")
+    project.run()
+    project.run()
+    third = project.run()
+    assert (third.imported, third.last) == ([], "1 failed, 13 cached")
+
+
 def test_what_a_test_leaves_on_its_function_does_not_count(project: Project) -> None:
     project.write(
         "tests/test_marking.py",
