@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _PASSES: Final = 5
 """As many as pytest makes."""
+_OF_PYTHON: Final = 1000
+"""More than Python 3.12 sets apart itself when it starts; where there are more, somebody else did."""
 
 
 def set_apart() -> None:
@@ -19,7 +21,7 @@ def set_apart() -> None:
     No code of the project is loaded yet, so nothing of its own is set apart. A session inside another one, as tests
     of plugins have it, leaves everything as it is.
     """
-    if gc.get_freeze_count() == 0 and "PYTEST_CURRENT_TEST" not in os.environ:
+    if gc.get_freeze_count() < _OF_PYTHON and "PYTEST_CURRENT_TEST" not in os.environ:
         gc.freeze()
 
 
