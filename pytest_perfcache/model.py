@@ -206,6 +206,11 @@ class Verdict(NamedTuple):
     def hit(self) -> bool:
         return self.reason is Reason.HIT
 
+    @property
+    def outcome(self) -> Outcome:
+        """How the test ends if the record that was found for it is right."""
+        return Outcome.PASSED if self.told is None else self.told.outcome
+
     def __str__(self) -> str:
         return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
 

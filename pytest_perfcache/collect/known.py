@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from pytest_perfcache.collect.sketch import Sketch
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import Reason, Told, Verdict
+
+Location: TypeAlias = tuple[str, int | None, str]
+"""As ``item.location``: path from the root, line from 0, and name in the file."""
 
 
 class Retold(NamedTuple):
     """A hit that is not one of a pass, with what a report of it needs."""
 
     nodeid: str
-    location: tuple[str, int | None, str]
+    location: Location
     keywords: tuple[str, ...]
     """Those of the test that pytest looks for when it sums up skips."""
     told: Told

@@ -183,7 +183,8 @@ class LightFunction(pytest.Function):
 
     @property
     def callspec(self) -> Any:  # type: ignore[override]
-        # pytest sorts tests by their wider parameters; a test that has such is never light.
+        # pytest sorts tests by their wider parameters. One that has such across modules is never light; of the others
+        # the sketch keeps the order.
         if not self.row.parametrized or _asked_by("_pytest.fixtures"):
             raise AttributeError("callspec")
         return self.real.callspec

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_perfcache.model import Verdict
+from pytest_perfcache.model import Outcome
 from pytest_perfcache.report.stats import Session
 
 VERSION: Final = 1
@@ -40,14 +40,10 @@ def _test(session: Session, nodeid: str) -> dict[str, Any]:
     return {
         "verdict": "hit" if hit else "run",
         "reason": "" if verdict is None else str(verdict),
-        "outcome": _outcome_of_hit(verdict) if result is None else result.outcome.value,
+        "outcome": (verdict.outcome if verdict else Outcome.PASSED).value if result is None else result.outcome.value,
         "duration": 0.0 if result is None else result.duration,
         "worker": None if result is None else result.worker,
     }
-
-
-def _outcome_of_hit(verdict: Verdict | None) -> str:
-    return "passed" if verdict is None or verdict.told is None else verdict.told.outcome.value
 
 
 def write(session: Session, path: Path) -> None:

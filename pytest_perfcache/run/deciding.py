@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_perfcache.collect.known import Location
 from pytest_perfcache.collect.light import LightFunction
 from pytest_perfcache.model import Verdict
 from pytest_perfcache.run.circumstances import Circumstances
@@ -18,7 +19,6 @@ from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.run.results import (
     CachedReport,
-    Location,
     ResultsPlugin,
     Unseen,
     count_unseen,

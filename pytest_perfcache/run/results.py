@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import pytest
 
-from pytest_perfcache.collect.known import Retold, Unneeded
+from pytest_perfcache.collect.known import Location, Retold, Unneeded
 from pytest_perfcache.model import Outcome, TestResult, Told, Verdict
-
-Location: TypeAlias = tuple[str, int | None, str]
 
 CATEGORY: Final = "cached"
 """What hits of passes count as in the terminal's last line."""

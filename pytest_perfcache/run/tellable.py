@@ -9,6 +9,7 @@ All of it holds only on the machine where it was seen: skips ask for devices and
 from __future__ import annotations
 
 import os
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Final
 
@@ -68,16 +69,8 @@ def _own(node: Any) -> tuple[pytest.Mark, ...]:
 
 def _is_of_test(traceback: TracebackType) -> bool:
     """Whether it was raised by the test, its fixtures or its marks: no other hook was called after these."""
-    modules = [traceback.tb_frame.f_globals.get("__name__")]
-    hooks: list[tuple[str, object]] = []
-    step: TracebackType | None = traceback
-    while step is not None:
-        name, module = step.tb_frame.f_code.co_name, step.tb_frame.f_globals.get("__name__")
-        modules.append(module)
-        if name.startswith("pytest_"):
-            hooks.append((name, module))
-        step = step.tb_next
-    if not hooks:
-        return not {modules[0], modules[-1]}.isdisjoint(_OF_UNITTEST)
-    name, module = hooks[-1]
-    return module in _OF_TESTS or (name, module) == ("pytest_runtest_call", "_pytest.runner")
+    frames = [(frame.f_code.co_name, frame.f_globals.get("__name__")) for frame, _ in walk_tb(traceback)]
+    hook = next((one for one in reversed(frames) if one[0].startswith("pytest_")), None)
+    if hook is None:
+        return frames[0][1] in _OF_UNITTEST or frames[-1][1] in _OF_UNITTEST
+    return hook[1] in _OF_TESTS or hook == ("pytest_runtest_call", "_pytest.runner")

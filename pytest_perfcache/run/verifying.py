@@ -24,7 +24,7 @@ class VerifyingPlugin:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         chosen = {
-            nodeid: Outcome.PASSED if verdict.told is None else verdict.told.outcome
+            nodeid: verdict.outcome
             for nodeid, verdict in self._results.verdicts.items()
             if verdict.reason is Reason.VERIFY
         }
