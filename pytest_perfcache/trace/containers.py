@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import opcode
 from types import CodeType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 KEYS: Final = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}
 """Instructions that change a container → how many values lie on it on the stack."""
 SUBSCRIPTS: Final = frozenset(KEYS)
+DISPLAYS: Final = frozenset(
+    """
+    BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP BUILD_SET DICT_MERGE DICT_UPDATE LIST_EXTEND MAKE_FUNCTION SET_UPDATE
+    SET_FUNCTION_ATTRIBUTE
+    """.split()
+)
+"""The last instructions of what makes a new list, dictionary, set or function."""
 _ENTANGLED: Final = ("JUMP", "FOR_ITER", "SEND", "YIELD", "AWAIT", "COPY", "SWAP", "RERAISE", "WITH", "EXC", "MATCH")
 """Parts of names of instructions that do more than take values from the stack and put one there."""
 ATTRIBUTE_SHIFT: Final = 0 if opcode.opmap.get("LOAD_METHOD", 256) < 256 else 1
 """From 3.12 on the lowest bit of LOAD_ATTR's argument says whether a method is loaded."""
+_STORE_DEREF: Final = opcode.opmap["STORE_DEREF"]
+Variable: TypeAlias = tuple[str, int]
+"""How instructions name one: FAST, GLOBAL or DEREF, and their argument."""
+_CLOSURES: Final = frozenset(("BUILD_TUPLE", "LOAD_CLOSURE", "PUSH_NULL"))
+"""What a new function is given beside its code."""
 _CACHE: Final = opcode.opmap["CACHE"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
 _PAIRS: Final = {
@@ -54,17 +66,17 @@ def instructions_of(code: CodeType) -> list[Instruction]:
 
 
 class Containers(NamedTuple):
-    """Which loads stand at the head of a container that is changed. ``heads``: their places; None: it may be any."""
+    """Where what was there before is loaded of which a container is changed.
+
+    ``heads``: places of loads; None: it may be any.
+    """
 
     heads: frozenset[int] | None
 
     @classmethod
     def of(cls, code: CodeType, instructions: list[Instruction]) -> Containers:
-        stored = {(one.name[6:], one.argument) for one in instructions if one.name.startswith("STORE_")}
         heads = heads_of(code, instructions)
-        if heads is None or not all(_stands_for_itself(instructions[head], stored) for head in heads):
-            return cls(None)
-        return cls(heads)
+        return cls(None if heads is None else _sources(code, instructions, heads))
 
     def changes(self, at: int) -> bool:
         """Whether the load at this place may be the head of a container that is changed."""
@@ -139,8 +151,91 @@ def _head(instructions: list[Instruction], end: int, values: int) -> int | None:
     return None
 
 
-def _stands_for_itself(head: Instruction, stored: set[tuple[str, int]]) -> bool:
-    """Whether this loads a global or an argument, and the function does not bind it to what another one holds."""
+def _sources(code: CodeType, instructions: list[Instruction], heads: frozenset[int]) -> frozenset[int] | None:
+    """The loads of what was there before behind these loads: what a variable is bound to, unless it is new each time.
+
+    None where that is not clear: the variable may be another name for something.
+    """
+    stores: dict[Variable, list[int]] = {}
+    for at, one in enumerate(instructions):
+        if one.name.startswith("STORE_"):
+            stores.setdefault((one.name[6:], one.argument), []).append(at)
+    targets = jump_targets(code) if heads else []
+    found: set[int] = set()
+    waiting, seen = list(heads), set(heads)
+    while waiting:
+        head = waiting.pop()
+        variable = _variable(instructions[head])
+        if variable is None or (variable in stores and _is_bound_elsewhere(code, variable)):
+            return None
+        if variable not in stores or variable[1] < arguments_of(code):
+            found.add(head)
+        for store in stores.get(variable, ()):
+            source = _bound_to(code, instructions, store, targets)
+            if source is None:
+                return None
+            waiting += source - seen
+            seen |= source
+    return frozenset(found)
+
+
+def _variable(head: Instruction) -> Variable | None:
     if head.name == "LOAD_GLOBAL":
-        return ("GLOBAL", head.argument >> 1) not in stored
-    return head.name in ("LOAD_FAST", "LOAD_FAST_CHECK") and ("FAST", head.argument) not in stored
+        return "GLOBAL", head.argument >> 1
+    kind = head.name.removesuffix("_CHECK").removeprefix("LOAD_")
+    return (kind, head.argument) if kind in ("FAST", "DEREF") else None
+
+
+def _is_bound_elsewhere(code: CodeType, variable: Variable) -> bool:
+    """Whether other functions may bind the variable as well."""
+    kind, number = variable
+    if kind == "FAST":
+        return False
+    name = outer_name(code, number) if kind == "DEREF" else ""
+    if name not in code.co_cellvars or name in code.co_varnames:
+        return True
+    inner = [one for one in code.co_consts if isinstance(one, CodeType) and name in one.co_freevars]
+    return any(_STORE_DEREF in one.co_code[::2] or any(isinstance(c, CodeType) for c in one.co_consts) for one in inner)
+
+
+def outer_name(code: CodeType, argument: int) -> str:
+    """The name behind the argument of LOAD_DEREF: cells that are arguments too are counted once (3.11 and later)."""
+    merged = [name for name in code.co_cellvars if name in code.co_varnames]
+    order = [*code.co_varnames, *(name for name in code.co_cellvars if name not in merged), *code.co_freevars]
+    return order[argument] if argument < len(order) else order[-1]
+
+
+def arguments_of(code: CodeType) -> int:
+    """How many of the first variables are arguments of which the caller may hold the value: not ``*a`` nor ``**k``."""
+    return code.co_argcount + code.co_kwonlyargcount
+
+
+def _bound_to(code: CodeType, instructions: list[Instruction], store: int, targets: list[int]) -> set[int] | None:
+    """The load behind what is stored here, none where that is new; None where it is not clear."""
+    if comprehension_before(instructions, store) is not None:
+        return set()
+    start = start_of(instructions, store)
+    if start is None or is_joined(targets, instructions[start], instructions[store]):
+        return None
+    if instructions[store - 1].name in DISPLAYS or _calls_comprehension(code, instructions[start:store]):
+        return set()
+    head = _head(instructions, store, 0)
+    return None if head is None else {head}
+
+
+def _calls_comprehension(code: CodeType, instructions: list[Instruction]) -> bool:
+    """Whether the value of these instructions is that of a comprehension, as it is made before 3.12."""
+    made = next((at for at, one in enumerate(instructions) if one.name == "MAKE_FUNCTION"), 0)
+    before = {one.name for one in instructions[: max(made - 1, 0)]}
+    if not (made and before <= _CLOSURES and instructions[-1].name.startswith("CALL")):
+        return False
+    value = code.co_consts[instructions[made - 1].argument]
+    return isinstance(value, CodeType) and value.co_name in ("<dictcomp>", "<listcomp>", "<setcomp>")
+
+
+def comprehension_before(instructions: list[Instruction], store: int) -> int | None:
+    """Where a comprehension ends that runs in place (3.12 and later) and whose value is stored; None where none is."""
+    at = store - 1
+    while at > 0 and instructions[at].name in ("STORE_FAST", "SWAP", "POP_TOP"):
+        at -= 1
+    return at if instructions[at].name == "END_FOR" else None

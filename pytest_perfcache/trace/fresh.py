@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.containers import (
     ATTRIBUTE_SHIFT,
+    DISPLAYS,
     KEYS,
     Instruction,
+    comprehension_before,
     is_joined,
     jump_targets,
     name_of,
@@ -29,13 +31,6 @@ if TYPE_CHECKING:
 
 ANNOTATIONS: Final = "__annotations__"
 """Each body that has some has its own."""
-_DISPLAYS: Final = frozenset(
-    """
-    BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP BUILD_SET DICT_MERGE DICT_UPDATE LIST_EXTEND MAKE_FUNCTION SET_UPDATE
-    SET_FUNCTION_ATTRIBUTE
-    """.split()
-)
-"""The last instructions of what makes a new list, dictionary, set or function."""
 _STORES: Final = ("STORE_NAME", "STORE_GLOBAL")
 _LOADS: Final = ("LOAD_NAME", "LOAD_GLOBAL")
 _ENDS: Final = ("STORE_NAME", "STORE_GLOBAL", "STORE_ATTR", "STORE_SUBSCR")
@@ -99,7 +94,7 @@ def path_of(code: CodeType, instructions: list[Instruction], head: int) -> list[
 
 def _is_made(code: CodeType, instructions: list[Instruction], store: int, namespace: Mapping[str, Any]) -> bool:
     """Whether what is stored here is new each time: a display, a definition, what a class makes when it is called."""
-    start = _comprehension(instructions, store)
+    start = comprehension_before(instructions, store)
     made = start is not None
     if start is None:
         start = start_of(instructions, store)
@@ -109,19 +104,11 @@ def _is_made(code: CodeType, instructions: list[Instruction], store: int, namesp
     return not is_joined(jump_targets(code), instructions[start], instructions[store])
 
 
-def _comprehension(instructions: list[Instruction], store: int) -> int | None:
-    """Where a comprehension ends that runs in place (3.12 and later) and whose value is stored; None where none is."""
-    at = store - 1
-    while at > 0 and instructions[at].name in ("STORE_FAST", "SWAP", "POP_TOP"):
-        at -= 1
-    return at if instructions[at].name == "END_FOR" else None
-
-
 def _is_new(
     code: CodeType, instructions: list[Instruction], start: int, store: int, namespace: Mapping[str, Any]
 ) -> bool:
     last = instructions[store - 1].name
-    if last in _DISPLAYS:
+    if last in DISPLAYS:
         return True
     if not last.startswith("CALL"):
         return False

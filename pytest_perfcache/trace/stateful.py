@@ -18,8 +18,10 @@ from pytest_perfcache.trace.containers import (
     SUBSCRIPTS,
     Containers,
     Instruction,
+    arguments_of,
     instructions_of,
     name_of,
+    outer_name,
 )
 
 _MUTATORS: Final = frozenset(
@@ -74,7 +76,9 @@ def stateful(code: CodeType) -> Stateful | None:
         found = _kept_globals(code, instructions, containers)
         return Stateful(tuple(sorted(set(found))), steps=True)
     kept = tuple(sorted(set(_kept_globals(code, instructions, containers))))
-    holders = tuple(sorted({*_lazy_holders(code, instructions, containers), *_kept_variables(code, instructions)}))
+    holders = tuple(
+        sorted({*_lazy_holders(code, instructions, containers), *_kept_variables(code, instructions, containers)})
+    )
     attributes = tuple(sorted(set(_class_attributes(code, instructions, containers)))) if _makes_classes(code) else ()
     return Stateful(kept, holders, attributes) if kept or holders or attributes else None
 
@@ -126,35 +130,25 @@ def _class_attributes(code: CodeType, instructions: list[Instruction], container
     """Attributes at the end of ``cls.a[key] = ...``, ``cls.b.a.append(...)`` and ``owner.a = ...``."""
     for at, instruction in enumerate(instructions):
         holder = _local(instruction)
-        if holder is not None and holder < code.co_argcount:
+        if holder is not None and holder < arguments_of(code):
             chain = changed(code, instructions[at + 1 : at + LONGEST], subscripts=containers.changes(at))
             if chain:
                 yield chain[-1]
 
 
-def _kept_variables(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:
+def _kept_variables(code: CodeType, instructions: list[Instruction], containers: Containers) -> Iterator[str]:
     """Variables of the function around this one that it assigns, or whose value it changes."""
     if not code.co_freevars:
         return
-    subscripts = any(instruction.name in SUBSCRIPTS for instruction in instructions)
-    variables = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
     outer = frozenset(code.co_freevars)
     for at, instruction in enumerate(instructions):
         if instruction.name not in ("STORE_DEREF", "LOAD_DEREF"):
             continue
-        name = _variable(code, instruction.argument, variables)
+        name = outer_name(code, instruction.argument)
         stored = instruction.name == "STORE_DEREF"
-        if name in outer and (
-            stored or changed(code, instructions[at + 1 : at + LONGEST], subscripts=subscripts) is not None
-        ):
+        following = instructions[at + 1 : at + LONGEST]
+        if name in outer and (stored or changed(code, following, subscripts=containers.changes(at)) is not None):
             yield name
-
-
-def _variable(code: CodeType, argument: int, variables: tuple[str, ...]) -> str:
-    """The name behind the argument of LOAD_DEREF: cells that are arguments too are counted once (3.11 and later)."""
-    merged = [name for name in code.co_cellvars if name in code.co_varnames]
-    order = [*code.co_varnames, *(name for name in code.co_cellvars if name not in merged), *code.co_freevars]
-    return order[argument] if argument < len(order) else variables[-1]
 
 
 def changed(code: CodeType, following: list[Instruction], *, subscripts: bool) -> list[str] | None:
@@ -188,7 +182,7 @@ def attribute_named(code: CodeType, following: list[Instruction]) -> str:
 
 def _lazy_holders(code: CodeType, instructions: list[Instruction], containers: Containers) -> set[str]:
     """Arguments of which the function both tests and changes something."""
-    if code.co_name in _BUILDERS or not code.co_argcount:
+    if code.co_name in _BUILDERS or not arguments_of(code):
         return set()
     names = {instruction.name for instruction in instructions}
     guarded = code.co_name in ON_DEMAND or "CONTAINS_OP" in names or not _GUARDS.isdisjoint(code.co_names)
@@ -197,7 +191,7 @@ def _lazy_holders(code: CodeType, instructions: list[Instruction], containers: C
     for instruction, following in pairwise(instructions):
         if following.name == "STORE_ATTR" and (guarded or code.co_names[following.argument] in tested):
             holder = _local(instruction)
-            if holder is not None and holder < code.co_argcount:
+            if holder is not None and holder < arguments_of(code):
                 found.add(code.co_varnames[holder])
     return found | set(_filled_holders(code, instructions, tested, containers, guarded=guarded))
 
@@ -209,7 +203,7 @@ def _filled_holders(
     by_name = "setattr" in code.co_names or "__setattr__" in code.co_names
     for at, instruction in enumerate(instructions):
         holder = _local(instruction)
-        if holder is None or holder >= code.co_argcount:
+        if holder is None or holder >= arguments_of(code):
             continue
         chain = changed(code, instructions[at + 1 : at + LONGEST], subscripts=containers.changes(at))
         if (chain is not None and (guarded or not tested.isdisjoint(chain))) or (by_name and guarded):

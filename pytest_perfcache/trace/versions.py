@@ -24,6 +24,8 @@ _identity: Final = object.__hash__
 """Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
 _SMALL_KINDS: Final = frozenset(map(_identity, SMALL))
 """Types by identity: a metaclass may give them a hash of its own."""
+_IMMUTABLE: Final = 1 << 8
+"""``Py_TPFLAGS_IMMUTABLETYPE``: no attribute of the type can be set."""
 PLAIN: Final = (dict, list, set)
 _LOOKED_INTO: Final = 100
 """Containers in a container that are looked into."""
@@ -83,8 +85,12 @@ def same(one: Version, other: Version) -> bool:
 
 
 def is_scalar(value: object) -> bool:
-    """Whether nothing can be kept in the value: a number, a text, or a tuple of such."""
+    """Whether nothing can be kept in the value: a number, a text, a type such as ``object``, or a tuple of such."""
     kind = type(value)
     if kind is tuple or kind is frozenset:
-        return _SCALARS.issuperset(map(type, value))  # type: ignore[call-overload]
-    return kind in _SCALARS
+        return all(map(_is_fixed, value))  # type: ignore[call-overload]
+    return _is_fixed(value)
+
+
+def _is_fixed(value: object) -> bool:
+    return type(value) in _SCALARS or (type(value) is type and value.__flags__ & _IMMUTABLE != 0)
