@@ -118,21 +118,24 @@ class Told(NamedTuple):
     """The phase that the report is of."""
     where: tuple[str, int] | None = None
     """The file (from the root) and the line that a skip names, from 1; None where it names the test itself."""
+    late: str = ""
+    """The marks that hooks gave the test after it was collected, as text: it holds only where they do so again."""
 
     def plain(self) -> list[Any]:
         """As JSON and execnet can carry it."""
-        return [str(self.outcome), self.reason, self.when, None if self.where is None else list(self.where)]
+        where = None if self.where is None else list(self.where)
+        return [str(self.outcome), self.reason, self.when, where, self.late]
 
     @classmethod
     def restored(cls, plain: Sequence[Any]) -> Told:
         """What :meth:`plain` gave; ValueError or TypeError for anything else."""
-        outcome, reason, when, where = plain
-        if not (isinstance(reason, str) and isinstance(when, str)):
+        outcome, reason, when, where, late = plain
+        if not (isinstance(reason, str) and isinstance(when, str) and isinstance(late, str)):
             raise TypeError(f"{plain!r} is of another type")
         if where is not None:
             path, line = where
             where = (str(path), int(line))
-        return cls(Outcome(outcome), reason, when, where)
+        return cls(Outcome(outcome), reason, when, where, late)
 
 
 class Record(NamedTuple):
@@ -205,6 +208,11 @@ class Verdict(NamedTuple):
     @property
     def hit(self) -> bool:
         return self.reason is Reason.HIT
+
+    def marked_otherwise(self) -> Verdict:
+        """The verdict where hooks give the test other marks than it had, or nobody knows which."""
+        detail = "the marks that a hook gives it may differ"
+        return self._replace(reason=Reason.UNCLEAN, detail=detail, told=None) if self.hit else self
 
     @property
     def outcome(self) -> Outcome:

@@ -48,6 +48,11 @@ class Unneeded(NamedTuple):
     told: Mapping[str, Sequence[Any]]
     """By node id: the tests that neither passed nor failed, each a plain :class:`Retold`."""
 
+    @property
+    def marked_late(self) -> bool:
+        """Whether how some test ends depends on marks that hooks give it once it is collected."""
+        return any(row.told.late for row in self.retold())
+
     def retold(self) -> Iterator[Retold]:
         return map(Retold.restored, self.told.values())
 

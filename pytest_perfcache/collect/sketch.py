@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.errors import CodecError
@@ -95,7 +95,7 @@ EMPTY: Final = Sketch((), (), (), ())
 """The sketch of a module of which nothing is to appear."""
 
 
-def pack(args: Sequence[object], kwargs: dict[str, object]) -> Any:
+def pack(args: Sequence[object], kwargs: Mapping[str, object]) -> Any:
     """A mark's arguments as JSON can hold them, None where it can not.
 
     >>> unpack(pack((1, ("a", [2.5])), {"why": None}))

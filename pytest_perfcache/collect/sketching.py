@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -16,14 +16,23 @@ _LAZY = frozenset(("parametrize", "usefixtures"))
 """Marks kept by name alone: long, and wanted by pytest only when a test is collected or run."""
 
 
-def sketch_module(module: pytest.Module, items: Sequence[pytest.Item]) -> Sketch | None:
-    """The sketch of a module with these tests; None where something is there that could not be stood in for."""
-    return _Sketcher(module).sketch(items) if type(module) is pytest.Module else None
+_Node: TypeAlias = pytest.Item | pytest.Collector
+
+
+def sketch_module(
+    module: pytest.Module, items: Sequence[pytest.Item], marks: Callable[[_Node], Iterable[pytest.Mark]]
+) -> Sketch | None:
+    """The sketch of a module with these tests; None where something is there that could not be stood in for.
+
+    ``marks`` gives the own marks of a node without those that hooks give light tests too.
+    """
+    return _Sketcher(module, marks).sketch(items) if type(module) is pytest.Module else None
 
 
 class _Sketcher:
-    def __init__(self, module: pytest.Module) -> None:
+    def __init__(self, module: pytest.Module, marks: Callable[[_Node], Iterable[pytest.Mark]]) -> None:
         self._module = module
+        self._marks_of = marks
         self._marks: list[MarkSketch] = []
         self._table: dict[str, int] = {}
         self._known: dict[int, int] = {}
@@ -74,8 +83,8 @@ class _Sketcher:
         self._numbers[node] = len(self._classes) - 1
         return self._numbers[node]
 
-    def _own_marks(self, node: pytest.Item | pytest.Collector) -> tuple[int, ...]:
-        return tuple(map(self._number_of_mark, node.own_markers))
+    def _own_marks(self, node: _Node) -> tuple[int, ...]:
+        return tuple(map(self._number_of_mark, self._marks_of(node)))
 
     def _number_of_mark(self, mark: pytest.Mark) -> int:
         identity = object.__hash__(mark)  # the tests of a parametrized function share their marks

@@ -28,7 +28,7 @@ KEPT: Final = 4
 """States by module: enough to go to another branch and back."""
 
 DIFFERS: Final = -1
-_MAGIC: Final = b"settled3\n"
+_MAGIC: Final = b"settled4\n"
 _PRINT: Final = 16
 _NOTHING: Final[Mapping[str, Sequence[Any]]] = MappingProxyType({})
 _SOURCES: Final = (f"{Kind.SKELETON}:", f"{Kind.BLOCK}:")

@@ -76,16 +76,15 @@ class LightPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
         path = self.places.relative(str(module_path))
-        if path not in self.known.modules:
+        known = self.known.modules.get(path)
+        if known is None:
             return None
-        shown = self._in_detail or self._config.get_verbosity() > 0 or self._is_watched()
-        shown = shown or (self._selects and not self.known.modules[path].as_selected)
+        shown = self._in_detail or self._config.get_verbosity() > 0 or self._is_watched() or known.marked_late
+        shown = shown or (self._selects and not known.as_selected)
         sketch = self.known.sketch(path) if shown else None
         if shown and sketch is None:
             return None
-        module = LightModule.from_parent(
-            parent, path=module_path, sketch=sketch, entry=self.known.modules[path].entry, enlist=enlist
-        )
+        module = LightModule.from_parent(parent, path=module_path, sketch=sketch, entry=known.entry, enlist=enlist)
         if not shown:
             module.stash[_HIDDEN] = path
         return module
@@ -195,13 +194,15 @@ class SketchingPlugin:
         if not self._wanted or not self._modules:
             return
         from pytest_perfcache.collect.sketching import sketch_module
+        from pytest_perfcache.run.marking import marks_of
 
+        marks = marks_of(self._config).first
         places = {item: place for place, item in enumerate(session.items)}
         for module, items in self._modules.items():
             if places.keys() >= set(items):  # pytest sorts tests by the parameters of their fixtures
                 items.sort(key=places.__getitem__)
             with harmless(f"collects {module.nodeid} again"):
-                self._sketches[module] = sketch_module(module, items)
+                self._sketches[module] = sketch_module(module, items, marks)
 
     def modules(self) -> Iterator[tuple[str, pytest.Module, list[pytest.Item], Sketch]]:
         """Path, module, tests and sketch of those that were collected once and as a whole, and can be stood in for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from pytest_perfcache.collect.known import Location
 from pytest_perfcache.collect.light import LightFunction
-from pytest_perfcache.model import Verdict
+from pytest_perfcache.model import Told, Verdict
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import LightPlugin
 from pytest_perfcache.run.config import settings_of
@@ -66,7 +65,7 @@ class DecidingPlugin:
             session.testscollected = collected
 
     def _take_hits(self, session: pytest.Session) -> None:
-        session.items[:] = itertools.chain.from_iterable(map(_needed, session.items))
+        session.items[:] = map(self._needed, session.items)
         self._decide(session.items)
         verdicts = self._results.verdicts
         hits = [item for item in session.items if verdicts[item.nodeid].hit]
@@ -81,6 +80,14 @@ class DecidingPlugin:
         )
         self._count_unseen(session)
 
+    def _needed(self, item: pytest.Item) -> pytest.Item:
+        """The item itself; the real test where somebody marked a light one so that it has to run."""
+        if not isinstance(item, LightFunction):
+            return item
+        told = self._light.known.verdict(item.nodeid).told
+        real: pytest.Item = item if not marked_uncacheable(item) and _is_marked_as_told(item, told) else item.real
+        return real
+
     def _decide(self, items: Iterable[pytest.Item]) -> None:
         verdicts = self._results.verdicts
         paths: dict[pytest.Item, str] = {}
@@ -92,16 +99,21 @@ class DecidingPlugin:
         self._planner.load(paths.values())
         for item, path in paths.items():
             conditions = self._circumstances.conditions(item.nodeid, marked_uncacheable(item))
-            verdicts[item.nodeid] = self._planner.decide(path, item.nodeid, conditions)
+            verdict = self._planner.decide(path, item.nodeid, conditions)
+            verdicts[item.nodeid] = verdict if _is_marked_as_told(item, verdict.told) else verdict.marked_otherwise()
 
     def _count_unseen(self, session: pytest.Session) -> None:
         known = self._light.known.modules
         count_unseen(session, self._results, Unseen.of([known[path] for path in self._light.hidden]))
 
 
-def _needed(item: pytest.Item) -> Iterable[pytest.Item]:
-    """The item itself; the real test where somebody marked a light one so that it has to run."""
-    return (item.real,) if isinstance(item, LightFunction) and marked_uncacheable(item) else (item,)
+def _is_marked_as_told(item: pytest.Item, told: Told | None) -> bool:
+    """Whether hooks gave the test the marks again that it had when it ended as is told; a plain pass had none."""
+    if told is None:
+        return True
+    from pytest_perfcache.run.marking import marks_of
+
+    return marks_of(item.config).late(item) == told.late
 
 
 class WorkerDecidingPlugin:
@@ -124,8 +136,14 @@ class WorkerDecidingPlugin:
 
 
 def plan_everything(planner: Planner, circumstances: Circumstances, known: Container[str]) -> dict[str, Verdict]:
-    """The verdicts of all tests with records, before anything is collected, but for those of ``known`` modules."""
-    return {
+    """The verdicts of all tests with records, before anything is collected, but for those of ``known`` modules.
+
+    What depends on marks that hooks give later has to run: a worker sees them, but not each the same.
+    """
+    verdicts = {
         nodeid: planner.decide(path, nodeid, circumstances.conditions(nodeid))
         for path, nodeid in planner.everything(known)
     }
+    late = [nodeid for nodeid, verdict in verdicts.items() if verdict.told is not None and verdict.told.late]
+    verdicts.update((nodeid, verdicts[nodeid].marked_otherwise()) for nodeid in late)
+    return verdicts

@@ -78,13 +78,16 @@ def open_memory(config: pytest.Config, places: Places, environ: Mapping[str, str
 
 def look_ahead(config: pytest.Config, environ: Mapping[str, str]) -> Outlook:
     """Decide on everything that is known; again only when the facts of the run are other ones by now."""
-    known = config.stash.get(_OUTLOOK, None)
-    if known is not None and known.memory.world.run == facts_of_run(config, environ):
-        return known
+    made = config.stash.get(_OUTLOOK, None)
+    if made is not None and made.memory.world.run == facts_of_run(config, environ):
+        return made
     places = Places.of(config.rootpath)
     memory = open_memory(config, places, environ)
     circumstances = Circumstances.of(config, places, now=time.time(), settings=settings_of(config))
-    unneeded = known_modules(memory.store, memory.world, config, circumstances)
+    known = known_modules(memory.store, memory.world, config, circumstances)
+    unneeded = known._replace(
+        modules={path: module for path, module in known.modules.items() if not module.marked_late}
+    )
     verdicts = plan_everything(memory.planner, circumstances, unneeded.modules)
     config.stash[_OUTLOOK] = Outlook(memory, circumstances, unneeded, verdicts)
     return config.stash[_OUTLOOK]

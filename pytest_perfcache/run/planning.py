@@ -41,7 +41,8 @@ class Planner:
         history = self.history(path, nodeid)
         changes = self._changes_of(path)
         records = history.records if history else ()
-        return any((record.passed, record.told) != (passed, told) and not changes.broken(record) for record in records)
+        others = (record for record in records if (record.passed, record.told) != (passed, told))
+        return any(_late(record.told) == _late(told) and not changes.broken(record) for record in others)
 
     def matching(self, path: str, nodeid: str) -> Record | None:
         """The newest clean record that held before the run."""
@@ -90,6 +91,10 @@ class Planner:
             facts = (fact for history in histories for record in history.records for fact in record.facts)
             found = self._changes[path] = Changes.among(facts, self._world.state, self._world.reaches)
         return found
+
+
+def _late(told: Told | None) -> str:
+    return "" if told is None else told.late
 
 
 def decode_or_empty(path: str, data: bytes | None) -> ModuleRecords:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
-from pytest_perfcache.collect.light import LightFunction
 from pytest_perfcache.model import Outcome, Told
 from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.faults import harmless
@@ -21,7 +20,7 @@ from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, whole
 
 if TYPE_CHECKING:
-    from pytest_perfcache.run.tellable import Marks
+    from pytest_perfcache.run.marking import Marks
 
 _UNIT: Final = pytest.StashKey[Unit]()
 _PHASES: Final = ("setup", "call", "teardown")
@@ -193,19 +192,16 @@ class RecordingPlugin:
 
             told = None
             with harmless(f"runs {item.nodeid} again"):
-                if self._marks is not None and self._marks.stand(item):
-                    told = told_of(item, report, raised, call.excinfo)
+                told = told_of(item, report, raised, call.excinfo)
             self._current.tellable.append(told)
         return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        if isinstance(item, LightFunction):
-            return
         if self._marks is None:
-            from pytest_perfcache.run.tellable import Marks
+            from pytest_perfcache.run.marking import marks_of
 
-            self._marks = Marks()
+            self._marks = marks_of(self._config)
         self._marks.note(item)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

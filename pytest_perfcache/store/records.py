@@ -21,7 +21,7 @@ from typing import Any, Final
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record, Told
 
-_MAGIC: Final = b"records2\n"
+_MAGIC: Final = b"records3\n"
 _LEVEL: Final = 3
 _identity: Final = object.__hash__
 """``id`` is an audit event, at which somebody may look."""

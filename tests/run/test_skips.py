@@ -113,3 +113,81 @@ def test_verification_expects_the_skip(project: Project) -> None:
 
     assert (verified.code, verified.last) == (0, "5 passed, 4 skipped, 1 xfailed")
     assert "10 hits verified" in verified.output
+
+
+MARKING = """\
+import pytest
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true")
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs --slow"))
+"""
+SLOW = f"""\
+{NOTE_IMPORT}
+import pytest
+
+@pytest.mark.slow
+def test_slow(): pass
+
+def test_quick(): pass
+"""
+
+
+@pytest.fixture
+def marking(tmp_path: Path) -> Project:
+    """A project whose conftest file marks tests as skipped, once they are collected."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    made = Project(directory)
+    for name in ("cart", "other"):
+        (directory / f"tests/test_{name}.py").unlink()
+    made.write("conftest.py", MARKING)
+    made.write("tests/test_slow.py", SLOW)
+    return made
+
+
+def test_a_skip_by_a_mark_of_a_hook_is_told_again_where_the_hook_gives_it_again(marking: Project) -> None:
+    first, again = marking.run("-rs"), marking.run("-rs")
+
+    assert first.last == "1 passed, 1 skipped"
+    assert (again.imported, again.last) == ([], "1 skipped, 1 cached")
+    assert summary(again.output) == summary(first.output) != []
+    assert marking.run("--slow").last == "2 passed"
+    assert marking.run("--slow").last == "2 cached"
+    assert marking.run().last == "1 skipped, 1 cached"
+
+
+def test_what_such_a_hook_marks_otherwise_runs(marking: Project) -> None:
+    hook = "import pytest\ndef pytest_collection_modifyitems(items):\n    items[-1].add_marker(pytest.mark.skip)\n"
+    marking.write("conftest.py", hook)
+    marking.write("tests/test_further.py", "def test_further(): pass\n")
+    assert marking.run().last == "2 passed, 1 skipped"
+    assert marking.run().last == "1 skipped, 2 cached"
+
+    marking.write("tests/test_very_last.py", "def test_last(): pass\n")
+    changed = marking.run("--perfcache-explain")
+    assert changed.last == "1 passed, 1 skipped, 2 cached", changed.output
+    assert "run tests/test_slow.py::test_quick: not a clean pass last time: the marks" in changed.output
+    assert marking.run().last == "1 skipped, 3 cached"
+
+
+def test_a_mark_with_arguments_that_cannot_be_kept_runs_each_time(marking: Project) -> None:
+    hook = MARKING.replace("skip(reason", "xfail(raises=ValueError, reason")
+    marking.write("conftest.py", hook)
+    marking.write("tests/test_slow.py", SLOW.replace("slow(): pass", "slow(): raise ValueError"))
+    assert marking.run().last == "1 passed, 1 xfailed"
+    assert marking.run().imported == ["test_slow"]
+
+
+def test_workers_follow_the_marks_that_hooks_give_to_each(marking: Project) -> None:
+    marking.run()
+
+    beside = marking.run("-n2")
+    assert beside.last == "1 skipped, 1 cached"
+    assert beside.imported == ["test_slow"]
+    assert marking.run().last == "1 skipped, 1 cached"

@@ -1,0 +1,64 @@
+"""The marks that tests had when they were collected, and those that hooks gave them later."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from pytest_perfcache.collect.sketch import pack
+
+_DECIDING: Final = frozenset(("skip", "skipif", "xfail"))
+"""Marks that decide how a test ends."""
+
+
+class Marks:
+    """Marks by test and by each node around it, as they were before other plugins saw the test."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[pytest.Mark, ...]] = {}
+
+    def note(self, item: pytest.Item) -> None:
+        """A test was collected just now."""
+        node: Any = item
+        while node is not None and node not in self._known:
+            self._known[node] = tuple(node.own_markers)
+            node = node.parent
+
+    def first(self, node: Any) -> tuple[pytest.Mark, ...]:
+        """Its own marks when it was collected; those it has where nobody noted them."""
+        return self._known.get(node, tuple(node.own_markers))
+
+    def late(self, item: pytest.Item) -> str | None:
+        """The marks that decide how the test ends and came later, as text.
+
+        None where others went, where it was not noted, or where values are in them that cannot be kept.
+        """
+        *around, _ = item.listchain()
+        if item not in self._known or any(_deciding(self.first(node)) != _now(node) for node in around):
+            return None
+        before, now = _deciding(self.first(item)), _now(item)
+        known = set(map(id, before))
+        if [id(mark) for mark in now if id(mark) in known] != list(map(id, before)):
+            return None
+        new = [(at, mark.name, pack(mark.args, mark.kwargs)) for at, mark in enumerate(now) if id(mark) not in known]
+        if any(arguments is None for *_, arguments in new):
+            return None
+        return json.dumps(new) if new else ""
+
+
+_STASHED: Final = pytest.StashKey[Marks]()
+
+
+def marks_of(config: pytest.Config) -> Marks:
+    """Those of this session."""
+    return config.stash.setdefault(_STASHED, Marks())
+
+
+def _now(node: Any) -> list[pytest.Mark]:
+    return _deciding(tuple(node.own_markers))
+
+
+def _deciding(marks: tuple[pytest.Mark, ...]) -> list[pytest.Mark]:
+    return [mark for mark in marks if mark.name in _DECIDING]
