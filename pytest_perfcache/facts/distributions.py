@@ -38,6 +38,7 @@ class Distributions:
     def __init__(self, search_path: Iterable[str] | None = None) -> None:
         self._search_path = list(sys.path if search_path is None else search_path)
         self._fingerprints: dict[str, Fingerprint] = {}
+        self._by_directory: dict[Path, Fingerprint] = {}
         self._closures: dict[str, frozenset[str]] = {}
         self._owners: dict[str, frozenset[str]] = {}
 
@@ -86,8 +87,20 @@ class Distributions:
         found = self._fingerprints.get(name)
         if found is None:
             directory = self._directories.get(name)
-            found = ABSENT if directory is None else _fingerprint(directory)
+            found = ABSENT if directory is None else self._of_directory(directory)
             self._fingerprints[name] = found
+        return found
+
+    def _of_directory(self, directory: Path) -> Fingerprint:
+        found = self._by_directory.get(directory)
+        if found is None:
+            found = self._by_directory[directory] = _fingerprint(directory)
+        return found
+
+    def elsewhere(self) -> Distributions:
+        """The same for ``sys.path`` as it is now; what was installed is not looked at again."""
+        found = Distributions()
+        found._by_directory = self._by_directory
         return found
 
     def entry_points(self, group: str) -> Fingerprint:

@@ -23,6 +23,8 @@ SETTINGS: Final = pytest.StashKey[Settings]()
 TRACING: Final[pytest.StashKey[Tracing | None]] = pytest.StashKey()
 """What observes this process now."""
 
+_ENVIRON: Final = pytest.StashKey[dict[str, str]]()
+
 CHOICE: Final = pytest.StashKey[str]()
 """What was decided about the workers, in words; not there where nothing was."""
 
@@ -41,6 +43,11 @@ def settings_of(config: pytest.Config) -> Settings:
         # A test that runs pytest in a child process is traced with all that the child does: it has to do it.
         config.stash[SETTINGS] = settings._replace(enabled=settings.enabled and not _nested())
     return config.stash[SETTINGS]
+
+
+def environ_of(config: pytest.Config) -> Mapping[str, str]:
+    """The environment as it was before the first conftest file was loaded."""
+    return config.stash.setdefault(_ENVIRON, dict(os.environ))
 
 
 def stop_tracing(config: pytest.Config) -> None:

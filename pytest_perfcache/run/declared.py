@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,8 +13,10 @@ from pytest_perfcache.schedule.jobs import Job
 from pytest_perfcache.schedule.meta import ResourceError
 from pytest_perfcache.schedule.resources import Ledger
 from pytest_perfcache.schedule.xdist_worker import claims_of
-from pytest_perfcache.trace.inputs import Inputs
-from pytest_perfcache.trace.unit import Unit
+
+if TYPE_CHECKING:
+    from pytest_perfcache.trace.inputs import Inputs
+    from pytest_perfcache.trace.unit import Unit
 
 _VARIABLE = "env:"
 _TAKES = frozenset(("cache", "depends", "env"))

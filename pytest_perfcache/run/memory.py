@@ -12,7 +12,6 @@ from pytest_perfcache.facts.stats import StatCache
 from pytest_perfcache.facts.world import World
 from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Verdict
 from pytest_perfcache.run.planning import Planner, source_key, unpack_source
-from pytest_perfcache.run.saving import merge, save_sources
 from pytest_perfcache.run.settling import Chosen, Collection, settle
 from pytest_perfcache.settings import Settings
 from pytest_perfcache.store.protocol import Store
@@ -42,13 +41,19 @@ class Memory:
         run: Mapping[str, Fingerprint],
         environ: Mapping[str, str],
         store: Store,
+        earlier: World | None = None,
     ) -> Memory:
-        stats = StatCache(places.root)
-        stats.load(store.get(_STATS))
+        """A memory that has looked at nothing yet, but for what was installed where there is an ``earlier`` world."""
+        if earlier is None:
+            stats = StatCache(places.root)
+            stats.load(store.get(_STATS))
+        else:
+            stats = earlier.stats
+            stats.forget()
         world = World(
             places=places,
             stats=stats,
-            distributions=Distributions(),
+            distributions=Distributions() if earlier is None else earlier.distributions.elsewhere(),
             imports=ImportResolver(places),
             run=run,
             old_source=lambda content: unpack_source(store.get(source_key(content))),
@@ -67,6 +72,8 @@ class Memory:
         fresh, collections = list(fresh), list(collections)
         self.fresh.extend(fresh)
         if fresh:
+            from pytest_perfcache.run.saving import save_sources
+
             save_sources(self.store, fresh, self.world.places, self.stats)
         if fresh or collections:
             with self.store.transaction():
@@ -85,6 +92,8 @@ class Memory:
             self.store.set(_STATS, self.stats.dump())
 
     def _merge(self, fresh: Sequence[ModuleRecords]) -> dict[str, dict[str, History]]:
+        from pytest_perfcache.run.saving import merge
+
         return merge(
             self.store,
             fresh,

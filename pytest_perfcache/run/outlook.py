@@ -7,7 +7,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,7 +15,8 @@ import pytest
 
 from pytest_perfcache.collect.known import Known
 from pytest_perfcache.facts.places import Places
-from pytest_perfcache.model import Kind, Outcome, Verdict
+from pytest_perfcache.facts.world import World
+from pytest_perfcache.model import Fingerprint, Kind, Outcome, Verdict
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.config import facts_of_run, is_named, settings_of
 from pytest_perfcache.run.costs import read_setups
@@ -30,6 +31,7 @@ from pytest_perfcache.store.protocol import Store
 
 _STORE: Final = pytest.StashKey[Store]()
 _OUTLOOK: Final = pytest.StashKey["Outlook"]()
+_WORLD: Final = pytest.StashKey[World]()
 _TEST: Final = re.compile(rb"^[ \t]*(?:async[ \t]+)?def[ \t]+test", re.MULTILINE)
 _WORD: Final = re.compile(r"\w+")
 
@@ -71,9 +73,15 @@ def store_of(config: pytest.Config) -> Store:
     return config.stash[_STORE]
 
 
-def open_memory(config: pytest.Config, places: Places, environ: Mapping[str, str]) -> Memory:
-    """A memory that has looked at nothing yet."""
-    return Memory.open(settings_of(config), places, facts_of_run(config, environ), environ, store_of(config))
+def open_memory(
+    config: pytest.Config, places: Places, environ: Mapping[str, str], run: Mapping[str, Fingerprint] | None = None
+) -> Memory:
+    """A memory for the facts of this run, or for those that it will probably have."""
+    facts = facts_of_run(config, environ) if run is None else run
+    earlier = config.stash.get(_WORLD, None)
+    memory = Memory.open(settings_of(config), places, facts, environ, store_of(config), earlier)
+    config.stash[_WORLD] = memory.world
+    return memory
 
 
 def look_ahead(config: pytest.Config, environ: Mapping[str, str]) -> Outlook:
@@ -107,7 +115,7 @@ def expect(config: pytest.Config, outlook: Outlook) -> Expected:
     runs = [nodeid for nodeid in (failed if only_failed else nodeids) if not outlook.verdicts[nodeid].hit]
     unknown: list[str] = []
     sure = True
-    for path in _test_files(config, selected, places):
+    for path in test_files(config, selected.paths, places):
         if path not in outlook.known.modules and not _is_unchanged(path, outlook):
             sure = False
             more = 0 if only_failed else _count_tests(places.root / path) - planner.count(path)
@@ -146,9 +154,9 @@ def _lies_in(path: str, directory: str) -> bool:
     return directory in (".", path) or path.startswith(f"{directory}/")
 
 
-def _test_files(config: pytest.Config, selected: _Selection, places: Places) -> Iterator[str]:
-    """Paths, from the root, of the files that pytest would take for test modules."""
-    for name in selected.paths:
+def test_files(config: pytest.Config, bases: Iterable[str], places: Places) -> Iterator[str]:
+    """Paths, from the root, of the files in these directories that pytest would take for test modules."""
+    for name in bases:
         base = os.path.join(places.root, name)
         if os.path.isfile(base) and base.endswith(".py"):
             yield name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
@@ -15,14 +14,14 @@ from pytest_perfcache.collect.known import NOTHING
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import LightPlugin
-from pytest_perfcache.run.config import CHOICE, TRACING, distributes, settings_of, stop_tracing
+from pytest_perfcache.run.config import CHOICE, TRACING, distributes, environ_of, settings_of, stop_tracing
 from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
 from pytest_perfcache.run.deciding import DecidingPlugin, WorkerDecidingPlugin
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
-from pytest_perfcache.run.gathering import record
 from pytest_perfcache.run.locking import WaitsPlugin, keep_apart
 from pytest_perfcache.run.memory import Memory, open_store
 from pytest_perfcache.run.outlook import look_ahead, open_memory
+from pytest_perfcache.run.quiet import QuietPlugin
 from pytest_perfcache.run.results import ResultsPlugin
 from pytest_perfcache.run.settling import chosen_by, known_modules
 from pytest_perfcache.run.telling import TellingPlugin
@@ -44,6 +43,7 @@ def configure(config: pytest.Config) -> None:
 
 def _configure_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
     from pytest_perfcache.run.distributing import take_part
+    from pytest_perfcache.run.gathering import record
     from pytest_perfcache.run.sharding import SHARD, ShardPlugin
     from pytest_perfcache.run.streaming import RECORDS, Sender
     from pytest_perfcache.run.workers import LIGHT, PLAN, WorkerPlugin, unpack_known
@@ -85,10 +85,8 @@ def _configure_distribution(config: pytest.Config) -> None:
     from pytest_perfcache.run.replaying import save_orders
     from pytest_perfcache.run.workers import ControllerPlugin
 
-    tracing = config.stash.get(TRACING, None)
-    environ = dict(os.environ) if tracing is None else tracing.environ
     stop_tracing(config)
-    outlook = look_ahead(config, environ)
+    outlook = look_ahead(config, environ_of(config))
     memory, results = outlook.memory, ResultsPlugin()
     telling = _tell(config, memory, results)
     account = distribute(config, outlook.knowledge())
@@ -111,9 +109,7 @@ def _configure_distribution(config: pytest.Config) -> None:
 
 def _configure_serial(config: pytest.Config) -> None:
     settings, places = settings_of(config), Places.of(config.rootpath)
-    tracing = config.stash.get(TRACING, None)
-    environ = dict(os.environ) if tracing is None else tracing.environ
-    memory, results = open_memory(config, places, environ), ResultsPlugin()
+    memory, results = open_memory(config, places, environ_of(config)), ResultsPlugin()
     register = config.pluginmanager.register
     telling = _tell(config, memory, results)
     if settings.shard is not None:
@@ -144,17 +140,27 @@ def _configure_serial(config: pytest.Config) -> None:
     register(DecidingPlugin(memory.planner, circumstances, results, arranged, light), "perfcache-deciding")
     meter = CostMeter(worker=False)
     register(meter, "perfcache-costs")
-    if tracing is not None:
-        harvest = record(config, tracing)
-
-        def save() -> None:
-            memory.save(harvest.runs(), harvest.collections(), results.verdicts, chosen_by(config))
-            harvest.forget()
-            learn_costs(memory.store, [meter.measured()])
-            learn_setups(memory.store, [meter.setups])
-
-        register(SavingPlugin(memory, save), "perfcache-saving")
+    register(SavingPlugin(memory, _saver(config, memory, results, meter)), "perfcache-saving")
+    register(QuietPlugin(memory, results, observed=TRACING in config.stash), "perfcache-quiet")
     keep_apart(config, telling)
+
+
+def _saver(config: pytest.Config, memory: Memory, results: ResultsPlugin, meter: CostMeter) -> Callable[[], None]:
+    """What is to be done at the end without workers; what runs until then is recorded where it is observed."""
+    tracing = config.stash.get(TRACING, None)
+    if tracing is None:
+        return lambda: memory.save((), (), results.verdicts, chosen_by(config))
+    from pytest_perfcache.run.gathering import record
+
+    harvest = record(config, tracing)
+
+    def save() -> None:
+        memory.save(harvest.runs(), harvest.collections(), results.verdicts, chosen_by(config))
+        harvest.forget()
+        learn_costs(memory.store, [meter.measured()])
+        learn_setups(memory.store, [meter.setups])
+
+    return save
 
 
 def _watch(config: pytest.Config, expected: Callable[[], Mapping[str, float]], *, beside: bool) -> None:

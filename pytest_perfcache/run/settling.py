@@ -74,7 +74,7 @@ def known_modules(store: Store, world: World, config: pytest.Config, circumstanc
         return NOTHING
     table = read_table(store)
     chosen = chosen_by(config)
-    untrue = _untrue(table, world, chosen)
+    untrue = untrue_facts(table, world, chosen)
     states = table.standing(untrue, circumstances.now - FRESH_SHARE * circumstances.ttl, chosen.selection)
     for name in circumstances.named:
         states.pop(name.partition("::")[0], None)
@@ -101,7 +101,7 @@ def read_table(store: Store) -> Settled:
         return Settled()
 
 
-def _untrue(table: Settled, world: World, chosen: Chosen) -> int:
+def untrue_facts(table: Settled, world: World, chosen: Chosen) -> int:
     """The facts of the table that do not hold now."""
     return table.untrue(lambda key: chosen.tests if key == _COLLECTING else world.fingerprint(key))
 
@@ -124,7 +124,7 @@ def settle(
     """
     table = read_table(store)
     before = dict(table.states)
-    untrue = _untrue(table, world, chosen)
+    untrue = untrue_facts(table, world, chosen)
     for path, histories in learnt.items():
         if any(history.untracked or history.flaky for history in histories.values()):
             table.drop(path)

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
-from pytest_perfcache.run.config import TRACING, settings_of
+from pytest_perfcache.run.config import TRACING, environ_of, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from importlib.machinery import ModuleSpec
 
     import pytest
@@ -60,7 +60,9 @@ def begin_tracing(config: pytest.Config) -> None:
     controls = bool(getattr(known, "tx", None)) and not is_worker and settings_of(config).replay is None
     if not takes_part(config) or getattr(known, "perfcache_show", None):
         return
-    if not controls:
+    environ = environ_of(config)
+    if not controls and (is_worker or not _is_foreseen(config, environ)):
+        import pytest_perfcache.run.gathering  # noqa: F401  # what is observed is gathered
         from pytest_perfcache.trace.tracing import Tracing
 
         config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
@@ -72,3 +74,14 @@ def begin_tracing(config: pytest.Config) -> None:
     from pytest_perfcache.run.garbage import set_apart
 
     set_apart()
+
+
+def _is_foreseen(config: pytest.Config, environ: Mapping[str, str]) -> bool:
+    from pytest_perfcache.run.faults import harmless
+
+    found: list[bool] = []
+    with harmless("observes a run in which nothing has to run"):
+        from pytest_perfcache.run.quiet import is_foreseen
+
+        found.append(is_foreseen(config, environ))
+    return any(found)

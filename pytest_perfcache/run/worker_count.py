@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_perfcache.run.config import CHOICE, TRACING, settings_of
+from pytest_perfcache.run.config import CHOICE, environ_of, settings_of
 from pytest_perfcache.run.cores import share_cores
 from pytest_perfcache.run.costs import read_costs
 from pytest_perfcache.run.faults import harmless
@@ -51,7 +51,7 @@ def _may_choose(config: pytest.Config) -> bool:
 
 
 def _best(config: pytest.Config) -> int:
-    expected = expect(config, look_ahead(config, _environ(config)))
+    expected = expect(config, look_ahead(config, environ_of(config)))
     load = load_of(expected.jobs, settings_of(config).resources)
     costs = read_costs(store_of(config))
     plan = share_cores(
@@ -65,7 +65,7 @@ def _best(config: pytest.Config) -> int:
 
 
 def _at_most(config: pytest.Config, asked: int) -> int:
-    expected = expect(config, look_ahead(config, _environ(config)))
+    expected = expect(config, look_ahead(config, environ_of(config)))
     count = asked
     if expected.sure or not expected.jobs:
         count = min(asked, len(expected.jobs) if expected.sure else 1)
@@ -75,11 +75,6 @@ def _at_most(config: pytest.Config, asked: int) -> int:
         named = WorkerPlan(count, 0.0, 0.0, "the number asked for")
         share_cores(config, read_machine(), read_costs(store_of(config)).computing, lambda _: named)
     return count
-
-
-def _environ(config: pytest.Config) -> dict[str, str]:
-    tracing = config.stash.get(TRACING, None)
-    return dict(os.environ if tracing is None else tracing.environ)
 
 
 def _what(tests: int) -> str:
