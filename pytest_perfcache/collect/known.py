@@ -46,7 +46,15 @@ class Unneeded(NamedTuple):
     as_selected: bool
     """Whether it was known under the very selection of this run."""
     told: Mapping[str, Sequence[Any]]
-    """By node id: the tests that neither passed nor failed, each a plain :class:`Retold`."""
+    """By node id: the tests that neither passed nor failed, each a plain :class:`Retold`.
+
+    Of a module that is skipped as a whole, the module itself.
+    """
+
+    def skip(self, path: str) -> Told | None:
+        """What is told of the module itself, where it is skipped as a whole."""
+        row = self.told.get(path)
+        return None if row is None else Retold.restored(row).told
 
     @property
     def marked_late(self) -> bool:

@@ -44,10 +44,14 @@ class LightModule(pytest.Module):
     """Stands for a module whose tests are all hits. ``real`` is the module itself, collected when it is needed.
 
     ``sketch`` gives what is remembered of it; None where nobody would look at its tests, which then do not appear.
+    ``skip``: why it is skipped as a whole, where it is.
     """
 
-    def __init__(self, *, sketch: Sketch | None, entry: str | None, enlist: Enlist, **kwargs: Any) -> None:
+    def __init__(
+        self, *, sketch: Sketch | None, entry: str | None, enlist: Enlist, skip: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self._skip = skip
         self.sketch = EMPTY if sketch is None else sketch
         self._entry = entry
         self._enlist = enlist
@@ -58,6 +62,8 @@ class LightModule(pytest.Module):
     def collect(self) -> list[pytest.Item | pytest.Collector]:
         if self._entry is not None:
             _put_on_path(str(Path(self.config.rootpath, self._entry)), self.config.getoption("importmode"))
+        if self._skip is not None:
+            pytest.skip(self._skip, allow_module_level=True)
         return list(self.show(self.sketch))
 
     def show(self, sketch: Sketch) -> list[LightFunction]:

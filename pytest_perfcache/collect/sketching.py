@@ -95,12 +95,18 @@ class _Sketcher:
         return found
 
 
-def entry_of(module: pytest.Module, relative: Callable[[str], str]) -> str | None:
-    """The directory that the import put on ``sys.path``, from the root, as import mode and module name tell."""
+def entry_of(module: pytest.Module, relative: Callable[[str], str], *, loaded: bool) -> str | None:
+    """The directory that the import put on ``sys.path``, from the root, as import mode and module name tell.
+
+    Of a module that is not ``loaded``, as one that skips itself, there is no name; then its packages tell.
+    """
     if module.config.getoption("importmode") not in ("prepend", "append"):
         return None
-    depth = module.obj.__name__.count(".")
-    directory = Path(module.path).parents[depth]
+    folders = Path(module.path).parents
+    if loaded:
+        directory = folders[module.obj.__name__.count(".")]
+    else:
+        directory = next(folder for folder in folders if not (folder / "__init__.py").is_file())
     return relative(str(directory)) if os.fspath(directory) in sys.path else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -14,6 +14,7 @@ from pytest_perfcache.collect.known import NOTHING, Known
 from pytest_perfcache.collect.light import LATE, LightModule
 from pytest_perfcache.collect.sketch import Sketch
 from pytest_perfcache.facts.places import Places
+from pytest_perfcache.model import Outcome, Told
 from pytest_perfcache.run.config import named_node_ids
 from pytest_perfcache.run.faults import harmless
 
@@ -40,6 +41,9 @@ xdist's (in a worker under the name of its channel), and hypothesis', which only
 
 _HIDDEN: Final = pytest.StashKey[str]()
 """On a light module that shows no tests: its path."""
+
+_SKIPPED: Final = pytest.StashKey[Told]()
+"""On a light module that is skipped as a whole: what is told of it."""
 
 _UNSEEN: Final = SimpleNamespace()
 """Stands for a test that nobody looked at, where the terminal counts; other plugins look at what it counted."""
@@ -79,15 +83,31 @@ class LightPlugin:
         known = self.known.modules.get(path)
         if known is None:
             return None
+        skip = known.skip(path)
         shown = self._in_detail or self._config.get_verbosity() > 0 or self._is_watched() or known.marked_late
         shown = shown or (self._selects and not known.as_selected)
         sketch = self.known.sketch(path) if shown else None
         if shown and sketch is None:
             return None
-        module = LightModule.from_parent(parent, path=module_path, sketch=sketch, entry=known.entry, enlist=enlist)
-        if not shown:
+        reason = None if skip is None else skip.reason
+        module = LightModule.from_parent(
+            parent, path=module_path, sketch=sketch, entry=known.entry, enlist=enlist, skip=reason
+        )
+        if skip is not None:
+            module.stash[_SKIPPED] = skip
+        elif not shown:
             module.stash[_HIDDEN] = path
         return module
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        """A skip of a whole module names the line that it was made in."""
+        report = yield
+        skip = collector.stash.get(_SKIPPED, None)
+        if skip is not None and skip.where is not None:
+            path, line = skip.where
+            report.longrepr = (str(self.places.root / path), line, skip.reason)
+        return report
 
     def pytest_collectstart(self, collector: pytest.Collector) -> None:
         """Pytest makes nodes of all files beside a wanted one, some of them twice, and collects what is wanted."""
@@ -163,13 +183,17 @@ class SketchingPlugin:
         self._wanted = wanted
         self._modules: dict[pytest.Module, list[pytest.Item]] = {}
         self._sketches: dict[pytest.Module, Sketch | None] = {}
+        self._skipped: dict[pytest.Module, tuple[str, int, str]] = {}
         self._left_out: set[pytest.Item] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> Any:
         report = yield
-        if type(collector) is pytest.Module and report.passed and LATE not in collector.stash:
-            self._modules[collector] = []
+        if type(collector) is pytest.Module and LATE not in collector.stash:
+            if report.passed:
+                self._modules[collector] = []
+            elif report.skipped and isinstance(report.longrepr, tuple):
+                self._skipped[collector] = report.longrepr
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -215,3 +239,10 @@ class SketchingPlugin:
             sketch = self._sketches.get(module)
             if sketch is not None and times[paths[module]] == 1 and paths[module] not in named:
                 yield paths[module], module, items, sketch
+
+    def skipped(self) -> Iterator[tuple[str, pytest.Module, Told]]:
+        """Path, module and what is told of it, of those whose own code skips them as a whole."""
+        for module, (where, line, reason) in self._skipped.items():
+            path = self._places.relative(str(module.path))
+            if self._places.relative(where) == path:
+                yield path, module, Told(Outcome.SKIPPED, reason, "collect", (path, line))

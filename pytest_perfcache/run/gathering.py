@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TypeAlias
 
 import pytest
 
-from pytest_perfcache.collect.sketch import Sketch
+from pytest_perfcache.collect.sketch import EMPTY, Sketch
 from pytest_perfcache.facts.distributions import Distributions
-from pytest_perfcache.model import ModuleRecords
+from pytest_perfcache.model import ModuleRecords, Told
 from pytest_perfcache.run.collecting import SketchingPlugin
 from pytest_perfcache.run.recording import RecordingPlugin, Run
 from pytest_perfcache.run.saving import Harvest
@@ -18,7 +19,7 @@ from pytest_perfcache.run.settling import Collection
 from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched
 
-_Collected: TypeAlias = tuple[str, pytest.Module, list[pytest.Item], Sketch, Touched]
+_Collected: TypeAlias = tuple[str, pytest.Module, list[pytest.Item], Sketch, Touched, Told | None]
 
 
 class Gathered:
@@ -45,11 +46,18 @@ class Gathered:
         """The modules that were collected for real and whole, with what that touched."""
         if self.recording is None:
             return []
-        return [(*found, self.recording.collection_of(found[1], found[0])) for found in self._sketching.modules()]
+        made = self.recording.collection_of
+        found: list[_Collected] = [
+            (path, module, items, sketch, made(module, path), None)
+            for path, module, items, sketch in self._sketching.modules()
+        ]
+        for path, module, skipped in self._sketching.skipped():
+            found.append((path, module, [], EMPTY, made(module, path, skipped=True), skipped))
+        return found
 
     def collections(self) -> Iterator[Collection]:
         """The modules that were collected for real and whole, but for those that can not be tracked."""
-        for path, module, items, sketch, touched in self._collected:
+        for path, module, items, sketch, touched, skipped in self._collected:
             from pytest_perfcache.collect.sketching import entry_of
 
             facts = self._harvest.facts(touched)
@@ -59,9 +67,11 @@ class Gathered:
                     facts=facts,
                     nodeids=tuple(item.nodeid for item in items),
                     sketch=sketch.to_bytes(),
-                    entry=entry_of(module, self._tracing.places.relative),
+                    entry=entry_of(module, self._tracing.places.relative, loaded=skipped is None),
                     parametrized=sketch.parametrized,
                     left_out=tuple(item.nodeid for item in self._sketching.left_out(items)),
+                    made_at=time.time(),
+                    skipped=skipped,
                 )
 
     def forget(self) -> None:

@@ -242,9 +242,11 @@ class RecordingPlugin:
                 told = None
         return Run(item.nodeid, path, current.outcome(), current.duration, touched, told)
 
-    def collection_of(self, module: pytest.Module, path: str) -> Touched:
-        """What the list of a module's tests depends on."""
+    def collection_of(self, module: pytest.Module, path: str, *, skipped: bool = False) -> Touched:
+        """What the list of a module's tests depends on, or that the module is skipped as a whole."""
         unit = Unit(f"collection of {path}", parts=list(self._collections.get(module, ())))
+        if skipped:
+            self._tracing.inputs.depend_on_machine(unit)
         return self._touched(unit, module, path)
 
     def _touched(self, unit: Unit, node: pytest.Item | pytest.Collector, path: str) -> Touched:

@@ -40,21 +40,28 @@ class Collection(NamedTuple):
     parametrized: bool
     left_out: tuple[str, ...]
     """Node ids that the selection took away."""
+    made_at: float
+    """Seconds since the epoch."""
+    skipped: Told | None = None
+    """What is told of the module itself where it is skipped as a whole."""
 
     def pack(self) -> list[Any]:
         """As execnet can carry it."""
         record = Record(self.facts, passed=True, recorded_at=0.0)
         facts = encode(ModuleRecords(self.path, {"": History(records=(record,))}))
-        return [facts, list(self.nodeids), self.sketch, self.entry, self.parametrized, list(self.left_out)]
+        skipped = None if self.skipped is None else self.skipped.plain()
+        tests = [list(self.nodeids), self.sketch, self.entry, self.parametrized, list(self.left_out)]
+        return [facts, *tests, self.made_at, skipped]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Collection:
         """Raises :class:`CodecError` for anything that :meth:`pack` did not make."""
         try:
-            facts, nodeids, sketch, entry, parametrized, left_out = packed
+            facts, nodeids, sketch, entry, parametrized, left_out, made_at, skipped = packed
             module = decode(facts)
             found = module.tests[""].records[0].facts
-            return cls(module.path, found, tuple(nodeids), sketch, entry, parametrized, tuple(left_out))
+            told = None if skipped is None else Told.restored(skipped)
+            return cls(module.path, found, tuple(nodeids), sketch, entry, parametrized, tuple(left_out), made_at, told)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CodecError(f"damaged collection: {error}") from error
 
@@ -155,7 +162,7 @@ class _Settler(NamedTuple):
         recorded: set[Fact] = set(collection.facts)
         standing: set[Fact] = set()
         told: dict[str, Told] = {}
-        seconds, oldest = 0.0, float("inf")
+        seconds, oldest = 0.0, collection.made_at
         for nodeid in selected:
             fresh = self.fresh.get(nodeid)
             record = self._standing(path, nodeid) if fresh is None else self._recorded(path, nodeid, fresh)
@@ -209,6 +216,8 @@ class _Settler(NamedTuple):
 
 def _retold(collection: Collection, told: Mapping[str, Told]) -> Iterator[Retold]:
     """What a report of these tests needs, when there is no test to ask."""
+    if collection.skipped is not None:
+        yield Retold(collection.path, (collection.path, None, ""), (), collection.skipped)
     if told:
         sketch = Sketch.from_bytes(collection.sketch)
         for nodeid, item in zip(collection.nodeids, sketch.items, strict=True):

@@ -191,3 +191,65 @@ def test_workers_follow_the_marks_that_hooks_give_to_each(marking: Project) -> N
     assert beside.last == "1 skipped, 1 cached"
     assert beside.imported == ["test_slow"]
     assert marking.run().last == "1 skipped, 1 cached"
+
+
+WHOLE = f"""\
+{NOTE_IMPORT}
+import pytest
+import helper
+if helper.needs_device():
+    pytest.skip("needs a device", allow_module_level=True)
+
+def test_device(): pass
+"""
+
+
+@pytest.fixture
+def skipping(tmp_path: Path) -> Project:
+    """A project with modules that skip themselves: by what a helper says, and for what is not there."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    made = Project(directory)
+    made.write("helper.py", "import os\ndef needs_device():\n    return not os.path.exists('device')\n")
+    made.write("tests/test_device.py", WHOLE)
+    made.write(
+        "tests/test_absent.py",
+        f"{NOTE_IMPORT}\nimport pytest\nlater = pytest.importorskip('later')\n\ndef test(): pass\n",
+    )
+    return made
+
+
+@pytest.mark.parametrize("args", [(), ("-v",), ("-n2",)])
+def test_a_module_that_skips_itself_is_not_imported_again(skipping: Project, args: tuple[str, ...]) -> None:
+    plain = skipping.run("-rs", "--no-perfcache")
+    assert skipping.run("-rs").last == "4 passed, 2 skipped"
+
+    again = skipping.run("-rs", *args)
+    assert (again.imported, again.last) == ([], "2 skipped, 4 cached")
+    assert len(summary(again.output)) == 2
+    assert summary(again.output) == summary(plain.output)
+
+
+def test_workers_remember_that_a_module_skips_itself(skipping: Project) -> None:
+    skipping.run("-n2")
+
+    assert skipping.run().imported == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "last"),
+    [
+        ("helper.py", "def needs_device():\n    return False\n", "1 passed, 1 skipped, 4 cached"),
+        ("device", "", "1 passed, 1 skipped, 4 cached"),
+        ("later.py", "", "1 passed, 1 skipped, 4 cached"),
+        ("tests/test_absent.py", "def test(): pass\n", "1 passed, 1 skipped, 4 cached"),
+    ],
+)
+def test_a_module_that_may_no_longer_skip_itself_is_imported(
+    skipping: Project, name: str, text: str, last: str
+) -> None:
+    skipping.run()
+    assert skipping.run().imported == []
+
+    skipping.write(name, text)
+    assert skipping.run().last == last
