@@ -112,7 +112,7 @@ class Told(NamedTuple):
     """How a test ended that neither plainly passed nor failed, so that a later run can tell it again."""
 
     outcome: Outcome
-    """Skipped, xfailed or xpassed."""
+    """Skipped, xfailed or xpassed; passed where hooks gave the test marks."""
     reason: str
     when: str
     """The phase that the report is of."""
@@ -203,16 +203,21 @@ class Verdict(NamedTuple):
     duration: float | None = None
     """Expected seconds, where the test has run before."""
     told: Told | None = None
-    """What there is to tell of a hit that is not one of a pass."""
+    """What there is to tell of a hit that is not one of a plain pass."""
 
     @property
     def hit(self) -> bool:
         return self.reason is Reason.HIT
 
+    @property
+    def marked_late(self) -> bool:
+        """Whether the test ends otherwise than it would without the marks that hooks give it."""
+        return self.told is not None and self.told.late != "" and self.told.outcome is not Outcome.PASSED
+
     def marked_otherwise(self) -> Verdict:
         """The verdict where hooks give the test other marks than it had, or nobody knows which."""
         detail = "the marks that a hook gives it may differ"
-        return self._replace(reason=Reason.UNCLEAN, detail=detail, told=None) if self.hit else self
+        return self._replace(reason=Reason.UNCLEAN, detail=detail, told=None)
 
     @property
     def outcome(self) -> Outcome:

@@ -17,6 +17,7 @@ from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Outcome, Told
 from pytest_perfcache.run.config import named_node_ids
 from pytest_perfcache.run.faults import harmless
+from pytest_perfcache.run.marking import marks_of
 
 SELECTING: Final = ("keyword", "markexpr", "deselect")
 """Options by which pytest itself takes tests away after collection."""
@@ -66,6 +67,7 @@ class LightPlugin:
         self._selects = any(getattr(config.option, name, None) for name in SELECTING)
         self._hidden: dict[str, LightModule] = {}
         self._watched: bool | None = None
+        self._marks = marks_of(config)
 
     @property
     def hidden(self) -> list[str]:
@@ -114,6 +116,10 @@ class LightPlugin:
         path = collector.stash.get(_HIDDEN, None)
         if path is not None and isinstance(collector, LightModule):
             self._hidden[path] = collector
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self._marks.note(item)
 
     def pytest_plugin_registered(self) -> None:
         self._watched = None
@@ -218,7 +224,6 @@ class SketchingPlugin:
         if not self._wanted or not self._modules:
             return
         from pytest_perfcache.collect.sketching import sketch_module
-        from pytest_perfcache.run.marking import marks_of
 
         marks = marks_of(self._config).first
         places = {item: place for place, item in enumerate(session.items)}

@@ -15,6 +15,7 @@ from pytest_perfcache.run.collecting import LightPlugin
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.declared import check_claims, check_markers, marked_uncacheable
 from pytest_perfcache.run.faults import harmless
+from pytest_perfcache.run.marking import marks_of
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.run.results import (
     CachedReport,
@@ -100,7 +101,9 @@ class DecidingPlugin:
         for item, path in paths.items():
             conditions = self._circumstances.conditions(item.nodeid, marked_uncacheable(item))
             verdict = self._planner.decide(path, item.nodeid, conditions)
-            verdicts[item.nodeid] = verdict if _is_marked_as_told(item, verdict.told) else verdict.marked_otherwise()
+            if verdict.hit and not _is_marked_as_told(item, verdict.told):
+                verdict = verdict.marked_otherwise()
+            verdicts[item.nodeid] = verdict
 
     def _count_unseen(self, session: pytest.Session) -> None:
         known = self._light.known.modules
@@ -109,11 +112,7 @@ class DecidingPlugin:
 
 def _is_marked_as_told(item: pytest.Item, told: Told | None) -> bool:
     """Whether hooks gave the test the marks again that it had when it ended as is told; a plain pass had none."""
-    if told is None:
-        return True
-    from pytest_perfcache.run.marking import marks_of
-
-    return marks_of(item.config).late(item) == told.late
+    return marks_of(item.config).late(item) == ("" if told is None else told.late)
 
 
 class WorkerDecidingPlugin:
@@ -144,6 +143,6 @@ def plan_everything(planner: Planner, circumstances: Circumstances, known: Conta
         nodeid: planner.decide(path, nodeid, circumstances.conditions(nodeid))
         for path, nodeid in planner.everything(known)
     }
-    late = [nodeid for nodeid, verdict in verdicts.items() if verdict.told is not None and verdict.told.late]
+    late = [nodeid for nodeid, verdict in verdicts.items() if verdict.marked_late]
     verdicts.update((nodeid, verdicts[nodeid].marked_otherwise()) for nodeid in late)
     return verdicts

@@ -41,6 +41,7 @@ class Memory:
         run: Mapping[str, Fingerprint],
         environ: Mapping[str, str],
         store: Store,
+        *,
         earlier: World | None = None,
     ) -> Memory:
         """A memory that has looked at nothing yet, but for what was installed where there is an ``earlier`` world."""

@@ -67,10 +67,15 @@ def store_of(config: pytest.Config) -> Store:
     if _STORE not in config.stash:
         settings = settings_of(config)
         store = open_store(settings, lambda text: warnings.warn(PerfcacheWarning(text), stacklevel=2))
-        if settings.clear or getattr(config.option, "cacheclear", False):
+        if settings.clear or any(getattr(options, "cacheclear", False) for options in _options(config)):
             store.clear()
         config.stash[_STORE] = store
     return config.stash[_STORE]
+
+
+def _options(config: pytest.Config) -> tuple[object, ...]:
+    """What the command line says, before conftest files are loaded and after."""
+    return config.known_args_namespace, config.option
 
 
 def open_memory(
@@ -79,7 +84,7 @@ def open_memory(
     """A memory for the facts of this run, or for those that it will probably have."""
     facts = facts_of_run(config, environ) if run is None else run
     earlier = config.stash.get(_WORLD, None)
-    memory = Memory.open(settings_of(config), places, facts, environ, store_of(config), earlier)
+    memory = Memory.open(settings_of(config), places, facts, environ, store_of(config), earlier=earlier)
     config.stash[_WORLD] = memory.world
     return memory
 

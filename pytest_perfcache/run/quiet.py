@@ -87,6 +87,8 @@ class QuietPlugin:
 
     def _remember(self, config: pytest.Config) -> None:
         states = read_table(self._memory.store).states
+        if not states.keys() >= {nodeid.partition("::")[0] for nodeid in self._results.verdicts}:
+            return  # what a hit stands on is not in the table
         others = _others(config, self._memory.world.places, states)
         quiet = _Quiet(self._memory.world.run, chosen_by(config), others)
         _change(self._memory.store, _request(config), quiet.plain())

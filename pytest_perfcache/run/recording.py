@@ -6,21 +6,19 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from pathlib import PurePosixPath
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
 from pytest_perfcache.model import Outcome, Told
 from pytest_perfcache.run.declared import declare
 from pytest_perfcache.run.faults import harmless
+from pytest_perfcache.run.marking import marks_of
 from pytest_perfcache.run.results import outcome_of
 from pytest_perfcache.schedule.xdist_worker import PauseItem
 from pytest_perfcache.trace.audit import harness_asks
 from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, whole
-
-if TYPE_CHECKING:
-    from pytest_perfcache.run.marking import Marks
 
 _UNIT: Final = pytest.StashKey[Unit]()
 _PHASES: Final = ("setup", "call", "teardown")
@@ -38,7 +36,7 @@ class Run(NamedTuple):
     """Seconds for set-up, call and teardown."""
     touched: Touched
     told: Told | None = None
-    """How it ended, where that was neither a pass nor a failure and can be told again."""
+    """How it ended, where that was no plain pass and can be told again."""
 
     @property
     def recorded(self) -> bool:
@@ -84,7 +82,6 @@ class RecordingPlugin:
         """By name: the last set-up of each fixture of a wider scope."""
         self._collections: dict[pytest.Collector, list[Unit]] = {}
         self._appearing: dict[str, set[str]] = {}
-        self._marks: Marks | None = None
         self._current: _Current | None = None
         self._plugins: list[tuple[str, bool]] | None = None
         self._known_roots: dict[str, list[str]] = {}
@@ -196,14 +193,6 @@ class RecordingPlugin:
             self._current.tellable.append(told)
         return report
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_itemcollected(self, item: pytest.Item) -> None:
-        if self._marks is None:
-            from pytest_perfcache.run.marking import marks_of
-
-            self._marks = marks_of(self._config)
-        self._marks.note(item)
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._current is not None:
             self._current.phases.append((str(report.when), outcome_of(report)))
@@ -229,9 +218,11 @@ class RecordingPlugin:
         self._use_fixtures(current.unit, item.nodeid)
         self._recorder.kept.settle(current.unit, blocks_of(whole([current.unit])))
         path = self._tracing.places.relative(str(item.path))
-        told = current.told()
+        outcome, told = current.outcome(), current.told()
         if told is not None:
             self._tracing.inputs.depend_on_machine(current.unit)
+        elif outcome is Outcome.PASSED and (late := marks_of(self._config).late(item)):
+            told = Told(outcome, "", "call", late=late)
         touched = self._touched(current.unit, item, path)
         if told is not None and told.where is not None:
             place = self._tracing.places.relative(told.where[0])
@@ -240,7 +231,7 @@ class RecordingPlugin:
                 touched = touched._replace(located=frozenset((place,)))
             elif self._tracing.places.is_project(place):
                 told = None
-        return Run(item.nodeid, path, current.outcome(), current.duration, touched, told)
+        return Run(item.nodeid, path, outcome, current.duration, touched, told)
 
     def collection_of(self, module: pytest.Module, path: str, *, skipped: bool = False) -> Touched:
         """What the list of a module's tests depends on, or that the module is skipped as a whole."""

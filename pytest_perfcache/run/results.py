@@ -32,7 +32,7 @@ class CachedReport(pytest.TestReport):
     ) -> CachedReport:
         """``told``: what the test's record says, None for a pass; ``root``: of the project."""
         words: Mapping[str, Any] = dict.fromkeys(keywords, 1)
-        if told is None:
+        if told is None or told.outcome is Outcome.PASSED:
             return cls(nodeid=nodeid, location=location, keywords=words, outcome="passed", longrepr=None, when="call")
         skipped, expected = told.outcome is not Outcome.XPASSED, told.outcome is not Outcome.SKIPPED
         extra: dict[str, Any] = {"wasxfail": told.reason} if expected else {}

@@ -62,7 +62,7 @@ def begin_tracing(config: pytest.Config) -> None:
         return
     environ = environ_of(config)
     if not controls and (is_worker or not _is_foreseen(config, environ)):
-        import pytest_perfcache.run.gathering  # noqa: F401  # what is observed is gathered
+        import pytest_perfcache.run.gathering  # what is observed is gathered
         from pytest_perfcache.trace.tracing import Tracing
 
         config.stash[TRACING] = Tracing.start(config.rootpath, settings_of(config).dir)
