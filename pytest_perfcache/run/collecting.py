@@ -24,6 +24,8 @@ SELECTING: Final = ("keyword", "markexpr", "deselect")
 _LOOKING: Final = ("failedfirst", "keepduplicates", "newfirst", "stepwise", "xmlpath")
 """Options under which somebody looks at tests between collection and run or at reports of hits, or counts twice."""
 
+_IGNORING: Final = ("ignore", "ignore_glob")
+
 _WATCHING: Final = (
     "pytest_itemcollected",
     "pytest_collection_modifyitems",
@@ -67,6 +69,8 @@ class LightPlugin:
         self._selects = any(getattr(config.option, name, None) for name in SELECTING)
         self._hidden: dict[str, LightModule] = {}
         self._watched: bool | None = None
+        self._ignoring: bool | None = None
+        """Whether somebody may leave out files who does not stand in a conftest file's list."""
         self._marks = marks_of(config)
 
     @property
@@ -78,6 +82,18 @@ class LightPlugin:
     def pytest_collection(self) -> None:
         with harmless("collects every module"):
             self.known = self._ask()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
+        """A known module is not ignored: the conftest files that could say so are part of what it stands on.
+
+        Pytest looks at their lists anew for each file, which takes longer than the rest of the walk.
+        """
+        if self._ignoring is None:
+            named = any(getattr(config.option, name, None) for name in _IGNORING)
+            self._ignoring = named or bool(_foreign(config, "pytest_ignore_collect"))
+        known = not self._ignoring and self.places.relative(str(collection_path)) in self.known.modules
+        return False if known else None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
@@ -122,7 +138,7 @@ class LightPlugin:
         self._marks.note(item)
 
     def pytest_plugin_registered(self) -> None:
-        self._watched = None
+        self._watched = self._ignoring = None
 
     def _is_watched(self) -> bool:
         if self._watched is None:
@@ -154,13 +170,16 @@ def _shown(module: LightModule, sketch: Sketch) -> Iterator[pytest.Item]:
 
 def watchers(config: pytest.Config) -> list[str]:
     """Names of the plugins that look at tests between collection and run, or at reports."""
-    found = []
-    for name in _WATCHING:
-        for implementation in getattr(config.pluginmanager.hook, name).get_hookimpls():
-            module = getattr(implementation.function, "__module__", "")
-            if not module.startswith(_DO_NOT_CARE):
-                found.append(implementation.plugin_name)
-    return found
+    return [plugin for name in _WATCHING for plugin in _foreign(config, name)]
+
+
+def _foreign(config: pytest.Config, hook: str) -> list[str]:
+    """Names of the plugins whose hook of this name may do anything."""
+    return [
+        implementation.plugin_name
+        for implementation in getattr(config.pluginmanager.hook, hook).get_hookimpls()
+        if not getattr(implementation.function, "__module__", "").startswith(_DO_NOT_CARE)
+    ]
 
 
 def enlist(collector: pytest.Collector) -> Iterator[pytest.Item]:

@@ -18,7 +18,7 @@ from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.marking import marks_of
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.run.results import (
-    CachedReport,
+    Hit,
     ResultsPlugin,
     Unseen,
     count_unseen,
@@ -71,14 +71,8 @@ class DecidingPlugin:
         verdicts = self._results.verdicts
         hits = [item for item in session.items if verdicts[item.nodeid].hit]
         session.items[:] = self._arrange([item for item in session.items if not verdicts[item.nodeid].hit])
-        root = session.config.rootpath
-        report_hits(
-            session.config,
-            [
-                CachedReport.of(item.nodeid, item.location, item.keywords, verdicts[item.nodeid].told, root)
-                for item in hits
-            ],
-        )
+        told = [Hit(item.nodeid, item.location, item.keywords, verdicts[item.nodeid].told) for item in hits]
+        report_hits(session.config, told)
         self._count_unseen(session)
 
     def _needed(self, item: pytest.Item) -> pytest.Item:

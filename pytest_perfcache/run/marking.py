@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 import pytest
@@ -35,17 +36,25 @@ class Marks:
 
         None where others went, where it was not noted, or where values are in them that cannot be kept.
         """
-        *around, _ = item.listchain()
-        if item not in self._known or any(_deciding(self.first(node)) != _now(node) for node in around):
+        noted = self._known.get(item)
+        if noted is None or not all(map(self._is_as_noted, item.listchain()[:-1])):
             return None
-        before, now = _deciding(self.first(item)), _now(item)
-        known = set(map(id, before))
-        if [id(mark) for mark in now if id(mark) in known] != list(map(id, before)):
-            return None
-        new = [(at, mark.name, pack(mark.args, mark.kwargs)) for at, mark in enumerate(now) if id(mark) not in known]
-        if any(arguments is None for *_, arguments in new):
-            return None
-        return json.dumps(new) if new else ""
+        return "" if noted == tuple(item.own_markers) else _added(_deciding(noted), _deciding(item.own_markers))
+
+    def _is_as_noted(self, node: Any) -> bool:
+        noted = self._known.get(node, ())
+        return noted == tuple(node.own_markers) or _deciding(noted) == _deciding(node.own_markers)
+
+
+def _added(before: list[pytest.Mark], now: list[pytest.Mark]) -> str | None:
+    """What came to the marks, as text; None where one went, or where values are in them that cannot be kept."""
+    known = set(map(id, before))
+    if [id(mark) for mark in now if id(mark) in known] != list(map(id, before)):
+        return None
+    new = [(at, mark.name, pack(mark.args, mark.kwargs)) for at, mark in enumerate(now) if id(mark) not in known]
+    if any(arguments is None for *_, arguments in new):
+        return None
+    return json.dumps(new) if new else ""
 
 
 _STASHED: Final = pytest.StashKey[Marks]()
@@ -56,9 +65,5 @@ def marks_of(config: pytest.Config) -> Marks:
     return config.stash.setdefault(_STASHED, Marks())
 
 
-def _now(node: Any) -> list[pytest.Mark]:
-    return _deciding(tuple(node.own_markers))
-
-
-def _deciding(marks: tuple[pytest.Mark, ...]) -> list[pytest.Mark]:
+def _deciding(marks: Iterable[pytest.Mark]) -> list[pytest.Mark]:
     return [mark for mark in marks if mark.name in _DECIDING]

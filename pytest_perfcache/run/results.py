@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -48,6 +49,23 @@ class CachedReport(pytest.TestReport):
         )
         report.category = str(told.outcome)
         return report
+
+
+class Hit(NamedTuple):
+    """A hit with what a report of it needs."""
+
+    nodeid: str
+    location: Location
+    keywords: Iterable[str]
+    told: Told | None
+
+    def report(self, root: Path) -> CachedReport:
+        return CachedReport.of(self.nodeid, self.location, self.keywords, self.told, root)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one of a pass."""
+        return self.told is None or self.told.outcome is Outcome.PASSED
 
 
 class _Phases:
@@ -134,7 +152,7 @@ def outcome_of(report: pytest.TestReport) -> Outcome:
     return _OUTCOMES.get(report.outcome, Outcome.INTERRUPTED)
 
 
-def report_hits(config: pytest.Config, hits: Sequence[CachedReport]) -> None:
+def report_hits(config: pytest.Config, hits: Sequence[Hit]) -> None:
     """Tell every plugin of tests that were hits, as it would be told of passes; pytest's own terminal only counts them
     unless each test is to be shown."""
     manager = config.pluginmanager
@@ -142,7 +160,8 @@ def report_hits(config: pytest.Config, hits: Sequence[CachedReport]) -> None:
     idle: list[Any] = [plugin for plugin in manager.get_plugins() if type(plugin).__module__ in _IDLE]
     if counts_only(config):
         idle.append(reporter)
-        count_hits(reporter, hits)
+        told = [hit.report(config.rootpath) for hit in hits if not hit.plain]
+        count_hits(reporter, _passes(len(hits) - len(told)) + told)
     start, report, finish = (
         manager.subset_hook_caller(f"pytest_runtest_log{name}", idle) for name in ("start", "report", "finish")
     )
@@ -150,7 +169,7 @@ def report_hits(config: pytest.Config, hits: Sequence[CachedReport]) -> None:
         return
     for hit in hits:
         start(nodeid=hit.nodeid, location=hit.location)
-        report(report=hit)
+        report(report=hit.report(config.rootpath))
         finish(nodeid=hit.nodeid, location=hit.location)
 
 
@@ -182,5 +201,9 @@ def count_unseen(session: pytest.Session, results: ResultsPlugin, unseen: Unseen
     if reporter is not None:
         root = session.config.rootpath
         told = [CachedReport.of(row.nodeid, row.location, row.keywords, row.told, root) for row in unseen.told]
-        passed = [CachedReport.of("", ("", None, ""))] * (unseen.tests - len(told))
-        count_hits(reporter, passed + told)
+        count_hits(reporter, _passes(unseen.tests - len(told)) + told)
+
+
+def _passes(count: int) -> list[CachedReport]:
+    """Reports of hits at which nobody looks one by one."""
+    return [CachedReport.of("", ("", None, ""))] * count

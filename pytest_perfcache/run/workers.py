@@ -16,7 +16,7 @@ from pytest_perfcache.run.deciding import WorkerDecidingPlugin
 from pytest_perfcache.run.faults import harmless
 from pytest_perfcache.run.gathering import Gathered
 from pytest_perfcache.run.outlook import Outlook
-from pytest_perfcache.run.results import CachedReport, ResultsPlugin, Unseen, count_unseen, report_hits
+from pytest_perfcache.run.results import Hit, ResultsPlugin, Unseen, count_unseen, report_hits
 from pytest_perfcache.run.settling import Collection
 from pytest_perfcache.run.streaming import RECORDS, Receiver, Sender, anew
 
@@ -91,11 +91,8 @@ class ControllerPlugin:
         known.update((nodeid, self._verdicts.get(nodeid) or self._known.verdict(nodeid)) for nodeid, _ in new)
         if new and self._session is not None:
             self._session.testscollected += len(new)
-            root = self._config.rootpath
-            report_hits(
-                self._config,
-                [CachedReport.of(nodeid, location, told=known[nodeid].told, root=root) for nodeid, location in new],
-            )
+            hits = [Hit(nodeid, location, (), known[nodeid].told) for nodeid, location in new]
+            report_hits(self._config, hits)
 
     def _count(self, hidden: Iterable[str]) -> None:
         """Tell of the hits in modules that no worker had to collect."""
