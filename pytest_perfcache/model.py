@@ -6,7 +6,8 @@ Named tuples, because every run imports them: a frozen dataclass takes eight tim
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -138,10 +139,46 @@ class Told(NamedTuple):
         return cls(Outcome(outcome), reason, when, where, late)
 
 
-class Record(NamedTuple):
-    """What one run of a test depended on (its trace) and how it ended."""
+class Trace:
+    """The facts of one record: ``shared`` are groups that many records hold as the same objects, ``own`` are the rest.
 
-    facts: tuple[Fact, ...]
+    What is worked out for a group, by its identity, holds for all of these records. A fact may be in several groups.
+    """
+
+    __slots__ = ("own", "shared")
+
+    def __init__(self, own: tuple[Fact, ...], shared: tuple[tuple[Fact, ...], ...] = ()) -> None:
+        self.own = own
+        self.shared = shared
+
+    @property
+    def groups(self) -> tuple[tuple[Fact, ...], ...]:
+        return (*self.shared, self.own)
+
+    def __iter__(self) -> Iterator[Fact]:
+        return chain.from_iterable(self.groups)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trace):
+            return NotImplemented
+        return set(self) == set(other)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self))
+
+    def __repr__(self) -> str:
+        return f"Trace({list(self)!r})"
+
+
+def distinct_groups(traces: Iterable[Trace]) -> list[tuple[Fact, ...]]:
+    """The groups of which these consist, each object once."""
+    return list({object.__hash__(group): group for trace in traces for group in trace.groups}.values())
+
+
+class Record(NamedTuple):
+    """What one run of a test depended on and how it ended."""
+
+    facts: Trace
     passed: bool
     recorded_at: float
     """Seconds since the epoch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Final, NamedTuple, TypeAlias
 
 from pytest_perfcache.decide.table import Situation, rule_for
@@ -20,11 +21,14 @@ FRESH_SHARE: Final = 1 - _JITTER
 """A record younger than this share of its time to live is fresh, whatever its test."""
 
 
-class Changes(NamedTuple):
+class Changes:
     """The facts of one module's records that do not simply hold now."""
 
-    states: Mapping[Fact, Changed | Rebound]
-    reaches: Reaches
+    def __init__(self, states: Mapping[Fact, Changed | Rebound], reaches: Reaches) -> None:
+        self.states = states
+        self.reaches = reaches
+        self._known: dict[int, tuple[tuple[Fact, ...], list[Fact]]] = {}
+        """By identity: groups of facts that were asked for, with those that do not simply hold."""
 
     @classmethod
     def among(cls, facts: Iterable[Fact], state: Callable[[Fact], State], reaches: Reaches) -> Changes:
@@ -37,16 +41,23 @@ class Changes(NamedTuple):
             return []
         lost: list[str] = []
         rebound: list[Rebound] = []
-        for fact in record.facts:
-            how = self.states.get(fact)
+        for fact in dict.fromkeys(chain.from_iterable(map(self._of_group, record.facts.groups))):
+            how = self.states[fact]
             if isinstance(how, Changed):
                 lost.append(f"{fact.key} {how.how}")
-            elif how is not None:
+            else:
                 rebound.append(how)
         if not lost:
             reached = (self.reaches(how, record.facts) for how in rebound)
             lost += [why for why in reached if why][:1]
         return lost
+
+    def _of_group(self, group: tuple[Fact, ...]) -> list[Fact]:
+        known = self._known.get(object.__hash__(group))
+        if known is None:
+            found = [] if self.states.keys().isdisjoint(group) else [fact for fact in group if fact in self.states]
+            known = self._known[object.__hash__(group)] = group, found
+        return known[1]
 
 
 class Conditions(NamedTuple):

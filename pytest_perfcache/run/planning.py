@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Container, Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 from pytest_perfcache.decide.verify import Changes, Conditions, decide
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.world import World
-from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Record, Told, Verdict
+from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Record, Told, Verdict, distinct_groups
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode
 
@@ -88,7 +89,8 @@ class Planner:
         if found is None:
             self.load([path])
             histories = self._modules[path].tests.values()
-            facts = (fact for history in histories for record in history.records for fact in record.facts)
+            groups = distinct_groups(record.facts for history in histories for record in history.records)
+            facts = chain.from_iterable(groups)
             found = self._changes[path] = Changes.among(facts, self._world.state, self._world.reaches)
         return found
 

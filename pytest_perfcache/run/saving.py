@@ -15,7 +15,19 @@ from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.facts.imports import ImportResolver, import_name
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import Signature, StatCache
-from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, Told, block_key
+from pytest_perfcache.model import (
+    Fact,
+    Fingerprint,
+    History,
+    Kind,
+    ModuleRecords,
+    Outcome,
+    Record,
+    Told,
+    Trace,
+    block_key,
+    distinct_groups,
+)
 from pytest_perfcache.run.planning import RECORDS, SOURCE, decode_or_empty, pack_source, source_key
 from pytest_perfcache.run.recording import DECIDED, Run
 from pytest_perfcache.store.protocol import Store
@@ -63,7 +75,7 @@ class Harvest:
 
     def facts(self, touched: Touched) -> tuple[Fact, ...] | None:
         """What a collection depended on; None where that can not be tracked or moved meanwhile."""
-        return None if touched.untracked or self._moved_among(touched) else self._trace(touched)
+        return None if touched.untracked or self._moved_among(touched) else tuple(self._trace(touched))
 
     def _history(self, run: Run) -> History:
         untracked = run.touched.untracked
@@ -84,9 +96,9 @@ class Harvest:
             (key for key in touched.inputs if key not in self._inputs), ""
         )
 
-    def _trace(self, touched: Touched) -> tuple[Fact, ...]:
+    def _trace(self, touched: Touched) -> Trace:
         groups, own = self.split(touched)
-        return (*chain.from_iterable(groups), *own)
+        return Trace(tuple(own), groups)
 
     def split(self, touched: Touched) -> tuple[tuple[tuple[Fact, ...], ...], list[Fact]]:
         """The facts of a test: groups that many tests share, each made once, and the others."""
@@ -209,7 +221,10 @@ def merge(
             before = known.get(RECORDS + module.path)
             tests = merged.setdefault(module.path, dict(decode_or_empty(module.path, before).tests))
             for nodeid, history in module.tests.items():
-                records = tuple(record._replace(facts=(*record.facts, *extra)) for record in history.records)
+                records = tuple(
+                    record._replace(facts=Trace((*record.facts.own, *extra), record.facts.shared))
+                    for record in history.records
+                )
                 told = next((record.told for record in records), None)
                 decided = told is not None or history.last in DECIDED
                 passed = history.last is Outcome.PASSED
@@ -226,11 +241,10 @@ def merge(
 
 def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:
     """Keep each source file's content as it was when it was used: what changed is found by comparing with it."""
+    histories = chain.from_iterable(module.tests.values() for module in fresh)
     facts: dict[int, Fact] = {}  # by identity: most traces share their facts, and hashing is slow
-    for module in fresh:
-        for history in module.tests.values():
-            for record in history.records:
-                facts.update(zip(map(object.__hash__, record.facts), record.facts, strict=True))
+    for group in distinct_groups(record.facts for history in histories for record in history.records):
+        facts.update(zip(map(object.__hash__, group), group, strict=True))
     wanted = {source_key(fact.fingerprint): fact for fact in facts.values() if fact.key.startswith(_SKELETON)}
     added: dict[str, bytes] = {}
     for key in wanted.keys() - set(store.keys(SOURCE)):

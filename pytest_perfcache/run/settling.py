@@ -14,7 +14,18 @@ from pytest_perfcache.decide.verify import FRESH_SHARE
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
 from pytest_perfcache.facts.world import World
-from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Record, Told, Verdict
+from pytest_perfcache.model import (
+    Fact,
+    Fingerprint,
+    History,
+    Kind,
+    ModuleRecords,
+    Record,
+    Told,
+    Trace,
+    Verdict,
+    distinct_groups,
+)
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import SELECTING
 from pytest_perfcache.run.config import settings_of
@@ -47,7 +58,7 @@ class Collection(NamedTuple):
 
     def pack(self) -> list[Any]:
         """As execnet can carry it."""
-        record = Record(self.facts, passed=True, recorded_at=0.0)
+        record = Record(Trace(self.facts), passed=True, recorded_at=0.0)
         facts = encode(ModuleRecords(self.path, {"": History(records=(record,))}))
         skipped = None if self.skipped is None else self.skipped.plain()
         tests = [list(self.nodeids), self.sketch, self.entry, self.parametrized, list(self.left_out)]
@@ -59,7 +70,7 @@ class Collection(NamedTuple):
         try:
             facts, nodeids, sketch, entry, parametrized, left_out, made_at, skipped = packed
             module = decode(facts)
-            found = module.tests[""].records[0].facts
+            found = tuple(module.tests[""].records[0].facts)
             told = None if skipped is None else Told.restored(skipped)
             return cls(module.path, found, tuple(nodeids), sketch, entry, parametrized, tuple(left_out), made_at, told)
         except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -159,8 +170,8 @@ class _Settler(NamedTuple):
         """What is known of the module now; None where not every test of it is sure to be a hit."""
         path, left_out = collection.path, set(collection.left_out)
         selected = [nodeid for nodeid in collection.nodeids if nodeid not in left_out]
-        recorded: set[Fact] = set(collection.facts)
-        standing: set[Fact] = set()
+        recorded: list[Trace] = [Trace(collection.facts)]
+        standing: list[Trace] = []
         told: dict[str, Told] = {}
         seconds, oldest = 0.0, collection.made_at
         for nodeid in selected:
@@ -168,12 +179,12 @@ class _Settler(NamedTuple):
             record = self._standing(path, nodeid) if fresh is None else self._recorded(path, nodeid, fresh)
             if record is None:
                 return None
-            (standing if fresh is None else recorded).update(record.facts)
+            (standing if fresh is None else recorded).append(record.facts)
             if record.told is not None:
                 told[nodeid] = record.told
             seconds += self._seconds(path, nodeid)
             oldest = min(oldest, record.recorded_at)
-        facts = _joined((*recorded, *self._as_now(standing), *self._of_the_run()))
+        facts = _joined((*_facts_of(recorded), *self._as_now(_facts_of(standing)), *self._of_the_run()))
         if facts is None:
             return None
         return Findings(
@@ -233,6 +244,10 @@ def _words(sketch: Sketch, item: ItemSketch) -> tuple[str, ...]:
         parent = sketch.classes[parent].parent
     found = {*item.attributes, *(sketch.marks[number].name for number in marks)}
     return tuple(word for word in ("skip", "pytestmark") if word in found)
+
+
+def _facts_of(traces: Iterable[Trace]) -> set[Fact]:
+    return set[Fact]().union(*distinct_groups(traces))
 
 
 def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:

@@ -20,7 +20,7 @@ from pytest_perfcache.facts.distributions import Distributions
 from pytest_perfcache.facts.imports import ImportResolver
 from pytest_perfcache.facts.stats import StatCache
 from pytest_perfcache.facts.world import World
-from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, Told
+from pytest_perfcache.model import Fact, Fingerprint, History, Kind, ModuleRecords, Outcome, Record, Told, Trace
 from pytest_perfcache.run.config import facts_of_run
 from pytest_perfcache.run.recording import Run
 from pytest_perfcache.run.saving import Harvest
@@ -159,7 +159,7 @@ class Receiver:
         for nodeid, path, outcome, told, duration, untracked, recorded, used, own, news, new_groups in messages:
             facts += (Fact(key, Fingerprint(value)) for key, value in news)
             groups += (_looked_up(numbers, facts) for numbers in new_groups)
-            trace = (*(fact for group in used for fact in groups[group]), *_looked_up(own, facts))
+            trace = Trace(_looked_up(own, facts), tuple(groups[group] for group in used))
             history = History(duration=duration, last=Outcome(outcome), untracked=untracked or foreign)
             if recorded and not foreign:
                 moved_one = _moved_among(trace, moved or {}, now)
@@ -200,7 +200,7 @@ def _moved_among(trace: Iterable[Fact], moved: Mapping[str, str], now: World | N
     return next((moved[fact.key] for fact in trace if fact.key in moved), "") if moved else ""
 
 
-def _history(known: History, trace: tuple[Fact, ...], moved: str, told: Told | None) -> History:
+def _history(known: History, trace: Trace, moved: str, told: Told | None) -> History:
     if moved:
         return known._replace(untracked=f"{moved} changed while the tests ran")
     return known._replace(records=(Record(trace, known.last is Outcome.PASSED, time.time(), told),))

@@ -19,7 +19,7 @@ from itertools import islice, repeat
 from typing import Any, Final
 
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record, Told
+from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record, Told, Trace, distinct_groups
 
 _MAGIC: Final = b"records3\n"
 _LEVEL: Final = 3
@@ -33,9 +33,14 @@ def encode(module: ModuleRecords) -> bytes:
     records = [record for history in module.tests.values() for record in history.records]
     numbers: dict[Fact, int] = {}
     known: dict[int, int] = {}
-    traces = [_numbered(record.facts, numbers, known) for record in records]
-    common = traces[0].intersection(*traces[1:]) if traces else set()
-    own = [sorted(trace - common) for trace in traces]
+    groups = {_identity(group): _numbered(group, numbers, known) for group in distinct_groups(r.facts for r in records)}
+    traces = [set(map(_identity, record.facts.groups)) for record in records]
+    everywhere = traces[0].intersection(*traces[1:]) if traces else set()
+    common: set[int] = set().union(*(groups[group] for group in everywhere))
+    rests = [set().union(*(groups[group] for group in trace - everywhere)) - common for trace in traces]
+    if rests:
+        common |= rests[0].intersection(*rests[1:])
+    own = [sorted(rest - common) for rest in rests]
     sizes = iter([len(trace) for trace in own])
     head = {
         "path": module.path,
@@ -99,13 +104,14 @@ def _build(head: dict[str, Any], body: bytes) -> ModuleRecords:
     prints = [body[4 + 16 * number : 20 + 16 * number] for number in range(count)]
     rest = iter(_read_numbers(body[4 + 16 * count :]))
     facts = [Fact(key, prints[next(rest)]) for key in head["keys"]]
-    common = [facts[number] for number in islice(rest, next(rest))]
+    common = tuple(facts[number] for number in islice(rest, next(rest)))
+    look_up = facts.__getitem__
     tests: dict[str, History] = {}
     for nodeid, duration, last, untracked, flaky, records in head["tests"]:
         _check((nodeid, untracked, duration, flaky), (str, str, _NUMBER_OR_NONE, int))
         tests[nodeid] = History(
             records=tuple(
-                Record((*common, *(facts[number] for number in islice(rest, size))), passed, recorded_at, told)
+                Record(Trace(tuple(map(look_up, islice(rest, size))), (common,)), passed, recorded_at, told)
                 for passed, recorded_at, size, told in map(_record_head, records)
             ),
             duration=duration,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from pytest_perfcache.model import Fact, History, Outcome, Record, Told
+from pytest_perfcache.model import Fact, History, Outcome, Record, Told, Trace
 
 KEYS = ("file:a.json", "file:b.json", "env:REGION", "skeleton:m.py", "block:m.py::f", "dist:attrs")
 facts = st.builds(Fact, st.sampled_from(KEYS), st.sampled_from((b"1" * 16, b"2" * 16)))
-traces = st.lists(facts, max_size=5, unique=True).map(tuple)
+GROUPS = tuple(tuple(Fact(key, value * 16) for key in KEYS[:count]) for count in (1, 3) for value in (b"1", b"2"))
+"""Facts that records share as one object."""
+shared = st.lists(st.sampled_from(GROUPS), max_size=2, unique=True).map(tuple)
+traces = st.builds(Trace, st.lists(facts, max_size=5, unique=True).map(tuple), shared)
 times = st.floats(0, 2e9, allow_nan=False)
 durations = st.none() | st.floats(0, 1e4, allow_nan=False)
 TELLABLE = (Outcome.SKIPPED, Outcome.XFAILED, Outcome.XPASSED)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_perfcache.decide.learn import KEPT, learn
-from pytest_perfcache.model import Fact, History, Outcome, Record, Told
+from pytest_perfcache.model import Fact, History, Outcome, Record, Told, Trace
 from tests.decide.strategies import histories, runs
 
 
-def trace(number: int) -> tuple[Fact, ...]:
-    return (Fact("file:a.json", bytes([number]) * 16),)
+def trace(number: int) -> Trace:
+    return Trace((Fact("file:a.json", bytes([number]) * 16),))
 
 
 def run(number: int, outcome: Outcome = Outcome.PASSED, seconds: float = 1.0) -> History:

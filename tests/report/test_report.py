@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Reason, Record, TestResult, Verdict
+from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Reason, Record, TestResult, Trace, Verdict
 from pytest_perfcache.report import jsonfile, text
 from pytest_perfcache.report.stats import Session
 from pytest_perfcache.store.protocol import StoreStats
@@ -155,7 +155,7 @@ def test_explaining_can_be_narrowed_by_the_start_of_the_node_id() -> None:
 
 
 def test_showing_tells_what_is_remembered_of_each_test() -> None:
-    record = Record((Fact("file:x", b"1" * 16),), True, 0.0)
+    record = Record(Trace((Fact("file:x", b"1" * 16),)), True, 0.0)
     module = ModuleRecords(
         "a.py",
         {"a.py::t": History((record, record), 0.5, Outcome.PASSED), "a.py::u": History(untracked="connects to x")},

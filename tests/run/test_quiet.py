@@ -42,7 +42,7 @@ def run(project: Project, *args: str) -> tuple[bool, str]:
 
 
 def settle(project: Project, *args: str) -> None:
-    assert not all([run(project, *args)[0] for _ in range(3)])
+    assert not all(run(project, *args)[0] for _ in range(3))
 
 
 def test_the_run_after_one_in_which_nothing_ran_is_not_observed(project: Project) -> None:

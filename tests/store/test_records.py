@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record
+from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record, Trace
 from pytest_perfcache.store.records import decode, encode
 
 names = st.text(max_size=12)
@@ -24,7 +24,9 @@ seconds = st.floats(0, 1e10, allow_nan=False)
 def modules(draw: st.DrawFn) -> ModuleRecords:
     """Traces drawn from one pool of facts, as those of a real module are."""
     pool = draw(st.lists(facts, max_size=8, unique=True))
-    traces = st.lists(st.sampled_from(pool), unique=True).map(tuple) if pool else st.just(())
+    some = st.lists(st.sampled_from(pool), unique=True).map(tuple) if pool else st.just(())
+    groups = draw(st.lists(some, min_size=1, max_size=3))
+    traces = st.builds(Trace, some, st.lists(st.sampled_from(groups), max_size=3).map(tuple))
     records = st.builds(Record, traces, st.booleans(), seconds)
     histories = st.builds(
         History,
@@ -46,7 +48,7 @@ def unordered(module: ModuleRecords) -> Any:
             h.last,
             h.untracked,
             h.flaky,
-            [(sorted(r.facts), r.passed, r.recorded_at, r.told) for r in h.records],
+            [(sorted(set(r.facts)), r.passed, r.recorded_at, r.told) for r in h.records],
         )
         for nodeid, h in module.tests.items()
     ]
@@ -60,12 +62,12 @@ def realistic(tests: int, common: int = 150, own: int = 12) -> ModuleRecords:
             f"block:src/package/{kind}_{number % 40}.py::Class.method_{number}", struct.pack("<16s", b"%d" % number)
         )
 
-    shared = [fact("shared", number) for number in range(common)]
+    shared = tuple(fact("shared", number) for number in range(common))
     return ModuleRecords(
         "tests/test_module.py",
         {
             f"tests/test_module.py::test_{n}": History(
-                (Record((*shared, *(fact("own", n * own + k) for k in range(own))), True, 1.7e9 + n),),
+                (Record(Trace(tuple(fact("own", n * own + k) for k in range(own)), (shared,)), True, 1.7e9 + n),),
                 0.01,
                 Outcome.PASSED,
             )
