@@ -82,7 +82,7 @@ class QuietPlugin:
         with harmless("observes the next run in any case"):
             if exitstatus != pytest.ExitCode.OK or self._results.results():
                 _change(self._memory.store, _request(session.config), None)
-            elif self._observed and not _collects_more(session.config):
+            elif self._observed and not _is_open(session.config):
                 self._remember(session.config)
 
     def _remember(self, config: pytest.Config) -> None:
@@ -132,10 +132,14 @@ def _request(config: pytest.Config) -> str:
     return fingerprint_text(repr(asked)).hex()
 
 
-def _collects_more(config: pytest.Config) -> bool:
-    """Whether tests come from other files than test modules, among which new ones would not be noticed."""
-    option = config.option
-    return any(getattr(option, name, None) for name in ("doctestmodules", "doctestglob", "pyargs"))
+def _is_open(config: pytest.Config) -> bool:
+    """Whether the same request may let other tests run though nothing changed.
+
+    Because some are drawn or failed last time, or because tests come from other files than test modules, among which
+    new ones would not be noticed.
+    """
+    names = ("doctestmodules", "doctestglob", "lf", "pyargs")
+    return settings_of(config).verify > 0 or any(getattr(config.option, name, None) for name in names)
 
 
 def _others(config: pytest.Config, places: Places, known: Container[str]) -> Fingerprint:

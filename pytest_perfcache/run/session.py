@@ -141,7 +141,8 @@ def _configure_serial(config: pytest.Config) -> None:
     meter = CostMeter(worker=False)
     register(meter, "perfcache-costs")
     register(SavingPlugin(memory, _saver(config, memory, results, meter)), "perfcache-saving")
-    register(QuietPlugin(memory, results, observed=TRACING in config.stash), "perfcache-quiet")
+    observed = config.stash.get(TRACING, None) is not None
+    register(QuietPlugin(memory, results, observed=observed), "perfcache-quiet")
     keep_apart(config, telling)
 
 

@@ -111,6 +111,15 @@ def test_a_failing_test_is_always_observed(project: Project) -> None:
     assert [run(project) for _ in range(3)][1:] == [(True, "1 failed, 4 cached")] * 2
 
 
+@pytest.mark.parametrize("option", ["--perfcache-verify=0.0001%", "--lf", "--doctest-modules"])
+def test_a_request_that_may_let_tests_run_though_nothing_changed_is_always_observed(
+    project: Project, option: str
+) -> None:
+    args = (option, "-p", "cacheprovider")
+
+    assert [run(project, *args)[0] for _ in range(4)] == [True] * 4
+
+
 @pytest.mark.parametrize("found", [b"", b"[]", b'{"x": 1}', b'{"x": [{}, "zz", "", ""]}'])
 def test_a_damaged_memory_of_quiet_runs_is_as_good_as_none(project: Project, found: bytes) -> None:
     settle(project)
