@@ -65,6 +65,17 @@ def instructions_of(code: CodeType) -> list[Instruction]:
     return found
 
 
+class _Load(NamedTuple):
+    """The place of a load; ``inside``: whether attributes or items are taken of what it gives."""
+
+    at: int
+    inside: bool
+
+
+_NEW: Final = _Load(-1, inside=False)
+"""Stands for something that was not there before."""
+
+
 class Containers(NamedTuple):
     """Where what was there before is loaded of which a container is changed.
 
@@ -75,8 +86,8 @@ class Containers(NamedTuple):
 
     @classmethod
     def of(cls, code: CodeType, instructions: list[Instruction]) -> Containers:
-        heads = heads_of(code, instructions)
-        return cls(None if heads is None else _sources(code, instructions, heads))
+        found = _loads_of(code, instructions)
+        return cls(None if found is None else _sources(code, instructions, found))
 
     def changes(self, at: int) -> bool:
         """Whether the load at this place may be the head of a container that is changed."""
@@ -85,17 +96,22 @@ class Containers(NamedTuple):
 
 def heads_of(code: CodeType, instructions: list[Instruction]) -> frozenset[int] | None:
     """Where the containers that are changed are loaded; None where that is not clear."""
+    found = _loads_of(code, instructions)
+    return None if found is None else frozenset(load.at for load in found)
+
+
+def _loads_of(code: CodeType, instructions: list[Instruction]) -> set[_Load] | None:
     places = [at for at, one in enumerate(instructions) if one.name in KEYS]
     if not places:
-        return frozenset()
+        return set()
     targets = jump_targets(code)
-    heads: set[int] = set()
+    found: set[_Load] = set()
     for at in places:
-        head = _head(instructions, at, KEYS[instructions[at].name])
-        if head is None or is_joined(targets, instructions[head], instructions[at]):
+        load = _head(instructions, at, KEYS[instructions[at].name])
+        if load is None or is_joined(targets, instructions[load.at], instructions[at]):
             return None  # or one of several that may be the container
-        heads.add(head)
-    return frozenset(heads)
+        found.add(load)
+    return found
 
 
 def jump_targets(code: CodeType) -> list[int]:
@@ -135,11 +151,12 @@ def _effect(one: Instruction) -> int:
     return opcode.stack_effect(operation, one.argument if operation >= opcode.HAVE_ARGUMENT else None)
 
 
-def _head(instructions: list[Instruction], end: int, values: int) -> int | None:
+def _head(instructions: list[Instruction], end: int, values: int) -> _Load | None:
     """The load behind which only attributes and items are taken, until ``values`` lie on what these lead to."""
     at: int | None = end
     for _ in range(values):
         at = None if at is None else start_of(instructions, at)
+    first = at
     while at:
         last = instructions[at - 1]
         if last.name == "LOAD_ATTR" and _effect(last) == 0:
@@ -147,14 +164,15 @@ def _head(instructions: list[Instruction], end: int, values: int) -> int | None:
         elif last.name == "BINARY_SUBSCR":
             at = start_of(instructions, at - 1)
         else:
-            return at - 1
+            return _Load(at - 1, at != first)
     return None
 
 
-def _sources(code: CodeType, instructions: list[Instruction], heads: frozenset[int]) -> frozenset[int] | None:
+def _sources(code: CodeType, instructions: list[Instruction], heads: set[_Load]) -> frozenset[int] | None:
     """The loads of what was there before behind these loads: what a variable is bound to, unless it is new each time.
 
-    None where that is not clear: the variable may be another name for something.
+    None where that is not clear: the variable may be another name for something, or what is changed lies in something
+    new, which may hold what was there before.
     """
     stores: dict[Variable, list[int]] = {}
     for at, one in enumerate(instructions):
@@ -165,18 +183,27 @@ def _sources(code: CodeType, instructions: list[Instruction], heads: frozenset[i
     waiting, seen = list(heads), set(heads)
     while waiting:
         head = waiting.pop()
-        variable = _variable(instructions[head])
+        variable = _variable(instructions[head.at])
         if variable is None or (variable in stores and _is_bound_elsewhere(code, variable)):
             return None
+        if variable not in stores and head.inside and _is_new(code, variable):
+            return None
         if variable not in stores or variable[1] < arguments_of(code):
-            found.add(head)
+            found.add(head.at)
         for store in stores.get(variable, ()):
             source = _bound_to(code, instructions, store, targets)
-            if source is None:
+            if source is None or (source is _NEW and head.inside):
                 return None
-            waiting += source - seen
-            seen |= source
+            load = _Load(source.at, source.inside or head.inside)
+            if source is not _NEW and load not in seen:
+                waiting.append(load)
+                seen.add(load)
     return frozenset(found)
+
+
+def _is_new(code: CodeType, variable: Variable) -> bool:
+    """Whether this is ``*a`` or ``**k``, of which the caller holds only what is in it."""
+    return variable[0] == "FAST" and variable[1] >= arguments_of(code)
 
 
 def _variable(head: Instruction) -> Variable | None:
@@ -210,17 +237,16 @@ def arguments_of(code: CodeType) -> int:
     return code.co_argcount + code.co_kwonlyargcount
 
 
-def _bound_to(code: CodeType, instructions: list[Instruction], store: int, targets: list[int]) -> set[int] | None:
-    """The load behind what is stored here, none where that is new; None where it is not clear."""
+def _bound_to(code: CodeType, instructions: list[Instruction], store: int, targets: list[int]) -> _Load | None:
+    """The load behind what is stored here, `_NEW` where that is new; None where it is not clear."""
     if comprehension_before(instructions, store) is not None:
-        return set()
+        return _NEW
     start = start_of(instructions, store)
     if start is None or is_joined(targets, instructions[start], instructions[store]):
         return None
     if instructions[store - 1].name in DISPLAYS or _calls_comprehension(code, instructions[start:store]):
-        return set()
-    head = _head(instructions, store, 0)
-    return None if head is None else {head}
+        return _NEW
+    return _head(instructions, store, 0)
 
 
 def _calls_comprehension(code: CodeType, instructions: list[Instruction]) -> bool:

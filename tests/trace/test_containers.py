@@ -96,6 +96,12 @@ def test_its_own_keywords_keep_nothing() -> None:
     assert kept_by(text) == (set(), set())
 
 
+def test_what_its_keywords_hold_may_be_anything() -> None:
+    text = "def f(found, **more):\n    if 0 in found: return\n    more['rows'][0] = found"
+
+    assert kept_by(text) == (set(), {"found"})
+
+
 def test_an_argument_that_is_only_given_by_name_keeps_something() -> None:
     text = "def f(key, *, found):\n    if key not in found:\n        found[key] = 1\n    return found[key]"
 
@@ -106,6 +112,11 @@ def test_an_argument_that_is_only_given_by_name_keeps_something() -> None:
     "body",
     [
         "found = {} if key else self.found; found[key] = 1",
+        "found = {'a': self.found}; found['a'][key] = 1",
+        "found = {'a': self.found}; found['a'].rows[key] = 1",
+        "found = {'a': self.found}; rows = found['a']; rows[key] = 1",
+        "found = {}; found['a'] = self.found; same = found; rows = same['a']; rows[key] = 1",
+        "found = [one for one in self.found]; found[0][key] = 1",
         "found = self.found if key else {}; found[key] = 1",
         "found = (self.found or {}) if key else {}; found[key] = 1",
         "found = {} if key else (self.found or {}); found[key] = 1",
