@@ -53,11 +53,11 @@ class Changes:
         return lost
 
     def _of_group(self, group: tuple[Fact, ...]) -> list[Fact]:
-        known = self._known.get(object.__hash__(group))
-        if known is None:
+        number = object.__hash__(group)
+        if number not in self._known:
             found = [] if self.states.keys().isdisjoint(group) else [fact for fact in group if fact in self.states]
-            known = self._known[object.__hash__(group)] = group, found
-        return known[1]
+            self._known[number] = group, found
+        return self._known[number][1]
 
 
 class Conditions(NamedTuple):

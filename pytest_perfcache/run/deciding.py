@@ -76,21 +76,19 @@ class DecidingPlugin:
         self._count_unseen(session)
 
     def _needed(self, item: pytest.Item) -> pytest.Item:
-        """The item itself; the real test where somebody marked a light one so that it has to run."""
-        if not isinstance(item, LightFunction):
-            return item
-        told = self._light.known.verdict(item.nodeid).told
-        real: pytest.Item = item if not marked_uncacheable(item) and _is_marked_as_told(item, told) else item.real
-        return real
+        """The item itself, light ones with their verdict; the real test where a light one is marked so that it runs."""
+        if isinstance(item, LightFunction):
+            verdict = self._light.known.verdict(item.nodeid)
+            if marked_uncacheable(item) or not _is_marked_as_told(item, verdict.told):
+                real: pytest.Item = item.real
+                return real
+            self._results.verdicts[item.nodeid] = verdict
+        return item
 
     def _decide(self, items: Iterable[pytest.Item]) -> None:
         verdicts = self._results.verdicts
-        paths: dict[pytest.Item, str] = {}
-        for item in items:
-            if isinstance(item, LightFunction):
-                verdicts[item.nodeid] = self._light.known.verdict(item.nodeid)
-            else:
-                paths[item] = self._light.places.relative(str(item.path))
+        relative = self._light.places.relative
+        paths = {item: relative(str(item.path)) for item in items if not isinstance(item, LightFunction)}
         self._planner.load(paths.values())
         for item, path in paths.items():
             conditions = self._circumstances.conditions(item.nodeid, marked_uncacheable(item))
@@ -133,10 +131,8 @@ def plan_everything(planner: Planner, circumstances: Circumstances, known: Conta
 
     What depends on marks that hooks give later has to run: a worker sees them, but not each the same.
     """
-    verdicts = {
-        nodeid: planner.decide(path, nodeid, circumstances.conditions(nodeid))
-        for path, nodeid in planner.everything(known)
-    }
-    late = [nodeid for nodeid, verdict in verdicts.items() if verdict.marked_late]
-    verdicts.update((nodeid, verdicts[nodeid].marked_otherwise()) for nodeid in late)
+    verdicts: dict[str, Verdict] = {}
+    for path, nodeid in planner.everything(known):
+        verdict = planner.decide(path, nodeid, circumstances.conditions(nodeid))
+        verdicts[nodeid] = verdict.marked_otherwise() if verdict.marked_late else verdict
     return verdicts

@@ -58,10 +58,9 @@ class _Quiet(NamedTuple):
 def is_foreseen(config: pytest.Config, environ: Mapping[str, str]) -> bool:
     """Whether nothing will have to run, as far as that can be told before conftest files are loaded."""
     store = store_of(config)
-    plain = _read(store).get(_request(config))
-    if plain is None:
+    quiet = _read(store).get(_request(config))
+    if quiet is None:
         return False
-    quiet = _Quiet.restored(plain)
     settings, places = settings_of(config), Places.of(config.rootpath)
     table = read_table(store)
     world = open_memory(config, places, environ, quiet.run).world
@@ -91,28 +90,27 @@ class QuietPlugin:
             return  # what a hit stands on is not in the table
         others = _others(config, self._memory.world.places, states)
         quiet = _Quiet(self._memory.world.run, chosen_by(config), others)
-        _change(self._memory.store, _request(config), quiet.plain())
+        _change(self._memory.store, _request(config), quiet)
 
 
-def _change(store: Store, request: str, plain: list[Any] | None) -> None:
+def _change(store: Store, request: str, quiet: _Quiet | None) -> None:
     with store.transaction():
         known = _read(store)
-        if known.pop(request, None) != plain:
-            added = {} if plain is None else {request: plain}
-            kept = {**added, **dict([*known.items()][: _KEPT - 1])}
-            store.set(_QUIET, json.dumps(kept, separators=(",", ":")).encode())
+        if known.pop(request, None) != quiet:
+            added = {} if quiet is None else {request: quiet}
+            kept = [*added.items(), *[*known.items()][: _KEPT - 1]]
+            document = {asked: one.plain() for asked, one in kept}
+            store.set(_QUIET, json.dumps(document, separators=(",", ":")).encode())
 
 
-def _read(store: Store) -> dict[str, Any]:
+def _read(store: Store) -> dict[str, _Quiet]:
     """What is remembered, the newest first; nothing where it can not be read."""
     data = store.get(_QUIET)
     try:
         found = {} if data is None else json.loads(data)
-        for plain in found.values():
-            _Quiet.restored(plain)
+        return {request: _Quiet.restored(plain) for request, plain in found.items()}
     except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
-    return dict(found)
 
 
 def _request(config: pytest.Config) -> str:

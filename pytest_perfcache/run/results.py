@@ -31,9 +31,9 @@ class CachedReport(pytest.TestReport):
         told: Told | None = None,
         root: str | os.PathLike[str] = "",
     ) -> CachedReport:
-        """``told``: what the test's record says, None for a pass; ``root``: of the project."""
+        """``told``: what there is to tell, None for a pass; ``root``: of the project."""
         words: Mapping[str, Any] = dict.fromkeys(keywords, 1)
-        if told is None or told.outcome is Outcome.PASSED:
+        if told is None:
             return cls(nodeid=nodeid, location=location, keywords=words, outcome="passed", longrepr=None, when="call")
         skipped, expected = told.outcome is not Outcome.XPASSED, told.outcome is not Outcome.SKIPPED
         extra: dict[str, Any] = {"wasxfail": told.reason} if expected else {}
@@ -60,7 +60,7 @@ class Hit(NamedTuple):
     told: Told | None
 
     def report(self, root: Path) -> CachedReport:
-        return CachedReport.of(self.nodeid, self.location, self.keywords, self.told, root)
+        return CachedReport.of(self.nodeid, self.location, self.keywords, None if self.plain else self.told, root)
 
     @property
     def plain(self) -> bool:
@@ -200,7 +200,7 @@ def count_unseen(session: pytest.Session, results: ResultsPlugin, unseen: Unseen
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         root = session.config.rootpath
-        told = [CachedReport.of(row.nodeid, row.location, row.keywords, row.told, root) for row in unseen.told]
+        told = [Hit(*row).report(root) for row in unseen.told]
         count_hits(reporter, _passes(unseen.tests - len(told)) + told)
 
 

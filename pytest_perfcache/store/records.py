@@ -1,6 +1,6 @@
 """A module's records as bytes: traces share one table of facts, and what all traces have in common is kept once.
 
-Layout (version 2), after the magic: the length of the head (8 bytes, little endian), the head, the body; both zlib.
+Layout (version 3), after the magic: the length of the head (8 bytes, little endian), the head, the body; both zlib.
 
 * head: JSON with ``path``, ``keys`` (fact keys), ``tests`` (node id, duration, last outcome, untracked, flaky and for
   each record: passed, recorded at, number of own facts, and what is told of it where it neither passed nor failed);

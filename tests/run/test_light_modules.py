@@ -55,6 +55,11 @@ class Project:
         self.write("tests/test_cart.py", CART)
         self.write("tests/test_other.py", OTHER)
 
+    @classmethod
+    def below(cls, directory: Path) -> Project:
+        """In a directory of its own, beside which others may lie."""
+        return cls(directory / "project")
+
     def write(self, name: str, text: str) -> None:
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,9 +102,7 @@ class Session:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    directory = tmp_path / "project"
-    directory.mkdir()
-    return Project(directory)
+    return Project.below(tmp_path)
 
 
 @pytest.fixture

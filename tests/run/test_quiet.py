@@ -30,9 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     site.mkdir()
     (site / "watcher.py").write_text(WATCHER)
     monkeypatch.setattr("tests.run.test_light_modules.ROOT", f"{site}:{Path(__file__).parents[2]}")
-    directory = tmp_path / "project"
-    directory.mkdir()
-    return Project(directory)
+    return Project.below(tmp_path)
 
 
 def run(project: Project, *args: str) -> tuple[bool, str]:

@@ -33,9 +33,7 @@ TIMES = re.compile(r'time(stamp)?="[^"]*"')
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    directory = tmp_path / "project"
-    directory.mkdir()
-    made = Project(directory)
+    made = Project.below(tmp_path)
     made.write("tests/test_skips.py", SKIPS)
     first = made.run()
     assert first.last == "5 passed, 4 skipped, 1 xfailed", first.output
@@ -141,11 +139,9 @@ def test_quick(): pass
 @pytest.fixture
 def marking(tmp_path: Path) -> Project:
     """A project whose conftest file marks tests as skipped, once they are collected."""
-    directory = tmp_path / "project"
-    directory.mkdir()
-    made = Project(directory)
+    made = Project.below(tmp_path)
     for name in ("cart", "other"):
-        (directory / f"tests/test_{name}.py").unlink()
+        (made.path / f"tests/test_{name}.py").unlink()
     made.write("conftest.py", MARKING)
     made.write("tests/test_slow.py", SLOW)
     return made
@@ -207,9 +203,7 @@ def test_device(): pass
 @pytest.fixture
 def skipping(tmp_path: Path) -> Project:
     """A project with modules that skip themselves: by what a helper says, and for what is not there."""
-    directory = tmp_path / "project"
-    directory.mkdir()
-    made = Project(directory)
+    made = Project.below(tmp_path)
     made.write("helper.py", "import os\ndef needs_device():\n    return not os.path.exists('device')\n")
     made.write("tests/test_device.py", WHOLE)
     made.write(
