@@ -216,7 +216,7 @@ class RecordingPlugin:
 
     def _finished(self, item: pytest.Item, current: _Current) -> Run:
         self._use_fixtures(current.unit, item.nodeid)
-        self._recorder.kept.settle(current.unit, blocks_of(whole([current.unit])))
+        self._recorder.kept.settle(current.unit, blocks_of(whole([current.unit]), self._recorder.codes))
         path = self._tracing.places.relative(str(item.path))
         outcome, told = current.outcome(), current.told()
         if told is not None:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
-from typing import Final
+from typing import Final, TypeVar
 
 from pytest_perfcache.decide.learn import learn
 from pytest_perfcache.facts.digest import fingerprint
@@ -37,6 +37,20 @@ from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, numbers_in
 
 _SKELETON: Final = f"{Kind.SKELETON}:"
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class _Made(dict[_Key, _Value]):
+    """Values that are made when they are first asked for."""
+
+    def __init__(self, make: Callable[[_Key], _Value]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: _Key) -> _Value:
+        value = self[key] = self._make(key)
+        return value
 
 
 class Harvest:
@@ -56,12 +70,17 @@ class Harvest:
         self._given = inputs
         self._distributions = distributions
         self._now = now
-        self._modules: dict[int, tuple[Fact, ...]] = {}
-        self._blocks: dict[int, Fact] = {}
+        self._modules = _Made(self._module_facts)
+        self._blocks = _Made(self._block_fact)
         self._loaded = 0
-        self._at_import: dict[frozenset[int], tuple[Fact, ...]] = {}
-        self._moved_modules: dict[int, str] = {}
-        self._imports: dict[frozenset[str], tuple[Fact, ...]] = {}
+        self._at_import = _Made(self._import_blocks)
+        self._used = _Made(self._input_facts)
+        self._moved_modules = _Made(self._first_moved)
+        self._moved_inputs = _Made(self._first_lost)
+        self._imports = _Made(self._import_facts)
+        self._owned = _Made(self._owners)
+        self._distributed = _Made(self._distribution_facts)
+        self._searched = _Made(self._search_facts)
         self._resolver = ImportResolver(tracing.places)
         self._entries = self._resolver.project_entries()
         self._facts: dict[Fact, Fact] = {}
@@ -89,12 +108,14 @@ class Harvest:
 
     def _moved_among(self, touched: Touched) -> str:
         """The first thing that is not what it was when it was used; empty where all is."""
-        if touched.modules not in self._moved_modules:
-            paths = (self._tracing.modules.by_number[number].path for number in numbers_in(touched.modules))
-            self._moved_modules[touched.modules] = next((path for path in paths if path in self.moved), "")
-        return self._moved_modules[touched.modules] or next(
-            (key for key in touched.inputs if key not in self._inputs), ""
-        )
+        return self._moved_modules[touched.modules] or self._moved_inputs[touched.inputs]
+
+    def _first_moved(self, mask: int) -> str:
+        paths = (self._tracing.modules.by_number[number].path for number in numbers_in(mask))
+        return next((path for path in paths if path in self.moved), "")
+
+    def _first_lost(self, keys: frozenset[str]) -> str:
+        return next((key for key in keys if key not in self._inputs), "")
 
     def _trace(self, touched: Touched) -> Trace:
         groups, own = self.split(touched)
@@ -106,62 +127,62 @@ class Harvest:
         if loaded != self._loaded:  # one of them again, perhaps with another content
             self._loaded = loaded
             self._blocks.clear()
-        own = [*map(self._block_fact, touched.ran), *self._line_facts(touched)]
-        own += (self._fact(key, self._inputs[key]) for key in touched.inputs)
+            self._at_import.clear()
         shared = (
-            self._module_facts(touched.modules),
-            self._import_blocks(touched.at_import),
-            self._import_facts(touched),
+            self._modules[touched.modules],
+            self._at_import[touched.at_import],
+            self._used[touched.inputs],
+            self._imports[self._tracing.modules.imported(touched)],
         )
-        return shared, own
+        return shared, [*map(self._blocks.__getitem__, touched.ran), *self._line_facts(touched)]
 
     def _line_facts(self, touched: Touched) -> Iterator[Fact]:
         """Code that looks at line numbers depends on all of the files whose functions ran, and that it imports; what is
         told of a line in a file, on that."""
         codes, modules = self._tracing.recorder.codes, self._tracing.modules
-        lookers = codes.looks_at_lines & touched.blocks
-        paths = {codes.paths[number] for number in touched.blocks} if lookers else set()
+        lookers = codes.looks_at_lines & touched.at_import | codes.looks_at_lines.intersection(touched.ran)
+        paths = {codes.names[number][0] for number in touched.blocks} if lookers else set()
         for number in lookers:
             paths |= modules.directly(codes.names[number][0])
         for path in sorted(paths | touched.located):
             yield self._fact(f"{Kind.SOURCE}:{path}", modules.content(path))
 
     def _import_blocks(self, numbers: frozenset[int]) -> tuple[Fact, ...]:
-        found = self._at_import.get(numbers)
-        if found is None:
-            found = self._at_import[numbers] = tuple(map(self._block_fact, sorted(numbers)))
-        return found
+        return tuple(map(self._blocks.__getitem__, sorted(numbers)))
 
     def _block_fact(self, number: int) -> Fact:
-        fact = self._blocks.get(number)
-        if fact is None:
-            path, qualname = self._tracing.recorder.codes.names[number]
-            content = self._tracing.modules.content(path)
-            fact = self._blocks[number] = self._fact(block_key(path, qualname), content)
-        return fact
+        path, qualname = self._tracing.recorder.codes.names[number]
+        return self._fact(block_key(path, qualname), self._tracing.modules.content(path))
+
+    def _input_facts(self, keys: frozenset[str]) -> tuple[Fact, ...]:
+        return tuple(self._fact(key, self._inputs[key]) for key in keys)
 
     def _module_facts(self, mask: int) -> tuple[Fact, ...]:
-        if mask not in self._modules:
-            modules = (self._tracing.modules.by_number[number] for number in numbers_in(mask))
-            self._modules[mask] = tuple(map(self._module_fact, modules))
-        return self._modules[mask]
+        modules = (self._tracing.modules.by_number[number] for number in numbers_in(mask))
+        return tuple(map(self._module_fact, modules))
 
     def _module_fact(self, module: Module) -> Fact:
         kind = Kind.SOURCE if module.coarse else Kind.SKELETON
         return self._fact(f"{kind}:{module.path}", module.content)
 
-    def _import_facts(self, touched: Touched) -> tuple[Fact, ...]:
+    def _import_facts(self, names: frozenset[str]) -> tuple[Fact, ...]:
         """Where each imported name comes from, and what the installed ones hold."""
-        names = self._tracing.modules.imported(touched)
-        if names not in self._imports:
-            owners = {owner for name in names for owner in self._distributions.owners(name)}
-            closure = sorted({name for owner in owners for name in self._distributions.closure(owner)})
-            prints = self._distributions.fingerprint
-            facts = [self._fact(f"{Kind.DISTRIBUTION}:{name}", prints(name)) for name in closure]
-            for full in (full for name in sorted(names) for full in self._searches(name)):
-                facts.append(self._fact(f"{Kind.IMPORT}:{full}", self._resolver.fingerprint(full)))
-            self._imports[names] = tuple(facts)
-        return self._imports[names]
+        closure = frozenset[str]().union(*map(self._owned.__getitem__, names))
+        facts = self._distributed[closure]
+        return (*facts, *chain.from_iterable(map(self._searched.__getitem__, sorted(names))))
+
+    def _owners(self, name: str) -> frozenset[str]:
+        """The distributions that a top-level name stands on."""
+        owners = self._distributions.owners(name)
+        return frozenset(chain.from_iterable(map(self._distributions.closure, owners)))
+
+    def _distribution_facts(self, names: frozenset[str]) -> tuple[Fact, ...]:
+        prints = self._distributions.fingerprint
+        return tuple(self._fact(f"{Kind.DISTRIBUTION}:{name}", prints(name)) for name in sorted(names))
+
+    def _search_facts(self, name: str) -> tuple[Fact, ...]:
+        found = dict.fromkeys(self._searches(name))
+        return tuple(self._fact(f"{Kind.IMPORT}:{full}", self._resolver.fingerprint(full)) for full in found)
 
     def _searches(self, name: str) -> Iterator[str]:
         """Where a name is looked for: on the path as it is now, and as it was then where that tells another place."""

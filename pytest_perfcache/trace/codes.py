@@ -103,13 +103,16 @@ class Codes:
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, str], int] = {}
         self.names: list[tuple[str, str]] = []
+        self.files: list[int] = []
+        """By number: that of the path, the first part of the name."""
         self.paths: list[str] = []
-        """By number: the first part of the name."""
+        """By number of the path."""
+        self._path_numbers: dict[str, int] = {}
         self.imports: dict[int, tuple[ImportSpec, ...]] = {}
-        self.importing: set[int] = set()
-        """Functions that import something when they run."""
-        self.reflective: set[int] = set()
-        """Functions that may reach any loaded module by a computed name."""
+        self.importing = 0
+        """Bit mask of functions that import something when they run."""
+        self.reflective = 0
+        """Bit mask of functions that may reach any loaded module by a computed name."""
         self.looks_at_lines: set[int] = set()
         """Functions whose result may depend on where code stands in its file."""
         self.read = 0
@@ -128,6 +131,14 @@ class Codes:
         if found is None:
             found = self._numbers[key] = len(self.names)
             self.names.append(key)
+            self.files.append(self.file(path))
+        return found
+
+    def file(self, path: str) -> int:
+        """The number of a path."""
+        found = self._path_numbers.get(path)
+        if found is None:
+            found = self._path_numbers[path] = len(self.paths)
             self.paths.append(path)
         return found
 
@@ -147,10 +158,10 @@ class Codes:
         for name in read.names:
             self.mentions[name].add(number)
         if read.reflective:
-            self.reflective.add(number)
+            self.reflective |= 1 << number
         if read.imports:
             self.imports[number] = self.imports.get(number, ()) + read.imports
-            self.importing.add(number)
+            self.importing |= 1 << number
         if read.lines:
             self.looks_at_lines.add(number)
         if read.state is not None and not read.state.steps:

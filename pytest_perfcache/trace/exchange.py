@@ -54,7 +54,7 @@ class Exchange:
         recorder.flush()
         units = list(recorder.stack)
         unseen = list(self._look_at_unseen()) if self._whole else []
-        recorder.kept.settle(units[-1], blocks_of(whole(units)))
+        recorder.kept.settle(units[-1], blocks_of(whole(units), recorder.codes))
         touched = self._modules.touched(units, ())
         written, made = self.inputs.written()
         imports = self._imports(unseen) | self._modules.imported(touched)

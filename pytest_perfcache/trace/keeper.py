@@ -70,7 +70,7 @@ class Keeper:
         self.is_property = False
         self.first: dict[str, object] = {}
         self.defaults: list[tuple[object, Version | None]] = []
-        self.readers: tuple[tuple[int, int], frozenset[int]] = ((0, 0), frozenset())
+        self.readers: tuple[tuple[int, int], int] = ((0, 0), 0)
         self.units = 0
         self.exact = not self.holders or bool(self.globals or self.attributes or self.keys) or name in ON_DEMAND
         self.loose = self.was_loose = False

@@ -18,6 +18,7 @@ it stands on that whole unit, and the function has its scope again.
 from __future__ import annotations
 
 import weakref
+from itertools import chain
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,11 +26,11 @@ from pytest_perfcache.trace.codes import bodies
 from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
-from pytest_perfcache.trace.unit import Unit
+from pytest_perfcache.trace.unit import Unit, mask_of
 from pytest_perfcache.trace.versions import PLAIN, SMALL, contents, find, is_scalar, marks, same, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence, Set
+    from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, FrameType
 
     from pytest_perfcache.trace.codes import Codes
@@ -152,14 +153,17 @@ class Kept:
         keeper = self.keepers.get(number)
         return keeper is not None and keeper.activations >= _ACTIVATIONS and not keeper.keys
 
-    def settle(self, unit: Unit, blocks: Set[int]) -> None:
-        """The outermost unit ends: let it stand on what it met, and look at what it left behind."""
+    def settle(self, unit: Unit, blocks: int) -> None:
+        """The outermost unit ends: let it stand on what it met, and look at what it left behind.
+
+        ``blocks``: bit mask of the functions that ran.
+        """
         self.open.clear()
         for keeper in self._active:
-            if not blocks.isdisjoint(self._readers_of(keeper)):
+            if blocks & self._readers_of(keeper):
                 unit.parts.append(keeper.unit)
         for number, keeper in self._stepping.items():
-            if number in blocks:
+            if blocks >> number & 1:
                 self._stand_on(keeper.unit, unit)
                 self._compare_globals(keeper)
         for keeper in self._caches:
@@ -172,12 +176,12 @@ class Kept:
             self._met = {number: known for number, known in self._met.items() if known[0]() is not None}
             self._many = max(_MANY, 2 * len(self._met))
 
-    def _readers_of(self, keeper: Keeper) -> Set[int]:
-        """The functions that name what the keeper keeps."""
+    def _readers_of(self, keeper: Keeper) -> int:
+        """Bit mask of the functions that name what the keeper keeps."""
         state = (len(keeper.named), self._codes.read)
         if keeper.readers[0] != state:
             mentions = self._codes.mentions
-            keeper.readers = state, frozenset().union(*(mentions.get(name, ()) for name in keeper.named))
+            keeper.readers = state, mask_of(chain.from_iterable(mentions.get(name, ()) for name in keeper.named))
         return keeper.readers[1]
 
     def _exact(self, number: int) -> Keeper:

@@ -20,8 +20,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.frameless import frameless, like_machinery
+from pytest_perfcache.trace.leads import parents
 from pytest_perfcache.trace.looking import attributes, file_of, is_a
-from pytest_perfcache.trace.modules import parents
 from pytest_perfcache.trace.patches import Patches
 from pytest_perfcache.trace.unit import Unit
 

@@ -6,17 +6,14 @@ import os
 import sys
 from array import array
 from collections import defaultdict
-from importlib.util import resolve_name
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_perfcache.facts.digest import fingerprint
 from pytest_perfcache.facts.stats import Signature, read_bytes
 from pytest_perfcache.trace.codes import import_statements, nested
-from pytest_perfcache.trace.looking import attributes, file_of, folders_of
-from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, numbers_in, whole
-
-_Leads: TypeAlias = tuple[frozenset[str], frozenset[str]]
-"""Project paths, and all top-level names, that imports lead to."""
+from pytest_perfcache.trace.leads import Leads, Resolver
+from pytest_perfcache.trace.looking import file_of
+from pytest_perfcache.trace.unit import Touched, Unit, blocks_of, mask_of, numbers_in, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -62,6 +59,8 @@ class _Reached(NamedTuple):
     """What a set of modules brings along: everything that they import, directly or not."""
 
     modules: int
+    mask: int
+    """Of the functions in ``blocks``."""
     blocks: frozenset[int]
     inputs: frozenset[str]
     untracked: str
@@ -83,15 +82,17 @@ class Modules:
         self.searched: dict[str, set[tuple[str, ...]]] = defaultdict(set)
         """Top-level names → each ``sys.path`` that they were looked for on."""
         self._paths: dict[str, str | None] = {}
-        self._reached: dict[frozenset[str], _Reached] = {}
-        self._edges: dict[str, _Leads] = {}
-        self._lazy: dict[frozenset[int], _Leads] = {}
-        self._lazy_of: dict[int, _Leads] = {}
-        self._libraries: dict[int, frozenset[str]] = {}
-        self._present: tuple[int, ...] = ()
-        self._count = 0
+        self._resolver = Resolver(self.path_of_file, places.is_project)
+        self._reached: dict[int, _Reached] = {}
+        """By bit mask of files: those that one starts from, and all that are reached."""
+        self._closures: dict[int, int] = {}
+        self._edges: dict[str, Leads] = {}
+        self._lazy: dict[int, Leads] = {}
+        """By bit mask of functions."""
+        self._lazy_of: dict[int, Leads] = {}
+        self._libraries: dict[tuple[int, frozenset[int]], frozenset[str]] = {}
+        self._looked = False
         self._there: list[str] | None = None
-        self._project: frozenset[str] | None = None
         self._same: dict[frozenset[str], frozenset[str]] = {}
 
     def add(self, path: str, name: str, source: bytes | None, signature: Signature | None) -> Module:
@@ -145,20 +146,14 @@ class Modules:
 
     def forget_closures(self) -> None:
         self._reached.clear()
+        self._closures.clear()
         self._edges.clear()
-        self._libraries.clear()
         self._forget_lazy()
-        self._present = ()
-        self._project = None
 
     def _forget_lazy(self) -> None:
         self._lazy.clear()
         self._lazy_of.clear()
-
-    def path_of(self, name: str) -> str | None:
-        """The project path of a loaded module; None where it is not loaded or not the project's."""
-        module = sys.modules.get(name)
-        return None if module is None else self.path_of_module(module)
+        self._libraries.clear()
 
     def path_of_module(self, module: ModuleType) -> str | None:
         file = file_of(module)
@@ -194,31 +189,41 @@ class Modules:
 
     def touched(self, units: Iterable[Unit], paths: Iterable[str]) -> Touched:
         """What a test depends on that consists of these units and starts from these modules."""
+        self._looked = False
         found = whole(units)
-        elsewhere = 0
-        here: set[int] = set()
-        roots = set(paths)
+        blocks = elsewhere = 0
+        roots = mask_of(map(self._codes.file, paths))
         for unit in found:
-            here |= unit.blocks
-            roots |= unit.modules
+            summary = unit.summed_up(self._codes)
+            blocks |= summary.blocks
+            roots |= summary.files
             elsewhere |= unit.elsewhere
-        blocks = here.union(*(unit.ran_elsewhere for unit in found))
-        roots.update(map(self._codes.paths.__getitem__, here))
-        reflective = not blocks.isdisjoint(self._codes.reflective)
-        if reflective:
-            self._notice_imports()
-            roots |= self._loaded()
-        if not blocks.isdisjoint(self._codes.importing):
-            roots |= self._imported_by(blocks)[0]
-        reached = self._reach(frozenset(roots))
+        if blocks & self._codes.reflective:
+            self._look()
+            roots |= self._files(self._resolver.loaded)
+        if blocks & self._codes.importing:
+            roots |= self._files(self._imported_by(blocks)[0])
+        reached = self._reach(roots)
         return Touched(
-            reached.modules | elsewhere if elsewhere else reached.modules,
-            array("I", sorted(blocks - reached.blocks)),
+            reached.modules | elsewhere,
+            self._beyond(reached, found),
             reached.blocks,
             self._shared(reached.inputs.union(*(unit.inputs for unit in found))),
             next((unit.untracked for unit in found if unit.untracked), reached.untracked),
             self._shared(reached.imports.union(*(unit.imports for unit in found))),
         )
+
+    def _files(self, paths: Iterable[str]) -> int:
+        return mask_of(map(self._codes.file, paths))
+
+    def _beyond(self, reached: _Reached, units: Iterable[Unit]) -> array[int]:
+        """The functions of these units that did not run while modules were imported, too."""
+        others = ~reached.mask
+        found: set[int] = set()
+        for unit in units:
+            if unit.summary.blocks & others:
+                found.update(unit.blocks, unit.ran_elsewhere)
+        return array("I", sorted(found - reached.blocks))
 
     def _shared(self, values: frozenset[str]) -> frozenset[str]:
         """The same object for the same values: most tests of a module touch the same things."""
@@ -226,58 +231,57 @@ class Modules:
 
     def imported(self, touched: Touched) -> frozenset[str]:
         """Top-level names of everything that these modules and functions import, there or not."""
-        found = self._imported_by(touched.ran)[1] | self._imported_by(touched.at_import)[1] | touched.imports
-        here = touched.modules & ~self._foreign
-        libraries = self._libraries.get(here)
+        self._looked = False
+        libraries = self._libraries.get(touched.shared)
         if libraries is None:
-            modules = map(self.by_number.__getitem__, numbers_in(here))
-            libraries = self._libraries[here] = frozenset().union(*(self._edges_of(module)[1] for module in modules))
-        return found | libraries
+            modules = map(self.by_number.__getitem__, numbers_in(touched.modules & ~self._foreign))
+            at_import = self._imported_by(mask_of(touched.at_import))[1]
+            libraries = at_import.union(*(self._edges_of(module)[1] for module in modules))
+            self._libraries[touched.shared] = libraries
+        own = self._codes.imports.keys() & touched.ran
+        return libraries | touched.imports | (self._imported_by(mask_of(own))[1] if own else frozenset())
 
-    def _notice_imports(self) -> None:
-        """Look at ``sys.modules`` again where it is not what it was: what imports lead to may have changed."""
-        present = tuple(map(object.__hash__, sys.modules.copy().values()))
-        if present != self._present:
+    def _look(self) -> None:
+        """See what is loaded, once for each question: where it is not what it was, imports may lead elsewhere."""
+        if not self._looked and self._resolver.look():
             self._forget_lazy()
-            self._present = present
-            self._project = None
+        self._looked = True
 
-    def _loaded(self) -> frozenset[str]:
-        """Every project module in ``sys.modules``: for code that may reach any of them by a computed name."""
-        if self._project is None:
-            found = map(self.path_of_module, sys.modules.copy().values())
-            self._project = frozenset(path for path in found if path is not None)
-        return self._project
-
-    def _reach(self, roots: frozenset[str]) -> _Reached:
+    def _reach(self, roots: int) -> _Reached:
         found = self._reached.get(roots)
         if found is None:
-            seen: dict[str, Module] = {}
-            waiting = list(roots)
-            while waiting:
-                path = waiting.pop()
-                if path not in seen:
-                    module = seen[path] = self._module(path)
-                    waiting += self._edges_of(module)[0]
-            found = self._reached[roots] = _join(seen.values())
+            self._look()
+            files = roots
+            for number in numbers_in(roots):
+                files |= self._closure(number)
+            found = self._reached.get(files)
+            if found is None:
+                modules = (self._module(self._codes.paths[number]) for number in numbers_in(files))
+                found = self._reached[files] = _join(modules, self._codes)
+            self._reached[roots] = found
         return found
 
-    def _is_missing(self, target: str) -> bool:
-        """Whether this is a submodule of a project's package that was not there; an attribute is there."""
-        parent, _, name = target.rpartition(".")
-        package = sys.modules.get(parent)
-        if package is None or target in sys.modules or name in attributes(package):
-            return False
-        return self._belongs(package)
-
-    def _belongs(self, package: ModuleType) -> bool:
-        """Whether a package is the project's, or has a part in it."""
-        if file_of(package) is not None:
-            return self.path_of_module(package) is not None
-        return any(self.places.is_project(f"{path}/__init__.py") for path in folders_of(package))
+    def _closure(self, file: int) -> int:
+        """Bit mask of the files that are reached from this one."""
+        found = self._closures.get(file)
+        if found is None:
+            found = 1 << file
+            waiting = [file]
+            while waiting:
+                path = self._codes.paths[waiting.pop()]
+                for target in map(self._codes.file, self._edges_of(self._module(path))[0]):
+                    known = self._closures.get(target)
+                    if known is not None:
+                        found |= known
+                    elif not found >> target & 1:
+                        found |= 1 << target
+                        waiting.append(target)
+            self._closures[file] = found
+        return found
 
     def directly(self, path: str) -> frozenset[str]:
         """The module itself and what it imports, as project paths."""
+        self._looked = False
         return self._edges_of(self._module(path))[0] | {path}
 
     def _module(self, path: str) -> Module:
@@ -295,89 +299,54 @@ class Modules:
             module.imports = tuple(all_imports(source, path))
         return module
 
-    def _edges_of(self, module: Module) -> _Leads:
+    def _edges_of(self, module: Module) -> Leads:
         found = self._edges.get(module.path)
         if found is None:
-            paths, libraries = self._resolve(module.imports, module.path, module.name)
+            paths, libraries = self._resolver.resolve(module.imports, module.path, module.name)
             units = whole([module.unit])
-            lazy, more = self._imported_by(blocks_of(units))
+            lazy, more = self._imported_by(blocks_of(units, self._codes))
             paths = paths.union(lazy, *(self._modules_of(unit) for unit in units))
             found = self._edges[module.path] = (paths - {module.path}, libraries | more)
         return found
 
-    def _modules_of(self, unit: Unit) -> set[str]:
-        return unit.modules.union(map(self._codes.paths.__getitem__, unit.blocks))
+    def _modules_of(self, unit: Unit) -> Iterable[str]:
+        return map(self._codes.paths.__getitem__, numbers_in(unit.summed_up(self._codes).files))
 
-    def _imported_by(self, blocks: Iterable[int]) -> _Leads:
+    def _imported_by(self, blocks: int) -> Leads:
         """Project paths and top-level names imported inside these functions."""
-        if len(sys.modules) != self._count:
-            self._count = len(sys.modules)
-            self._forget_lazy()
-        numbers = frozenset(self._codes.importing.intersection(blocks))
-        found = self._lazy.get(numbers)
+        mask = self._codes.importing & blocks
+        if mask not in self._lazy or self._resolver.is_behind:
+            self._look()
+        found = self._lazy.get(mask)
         if found is None:
-            leads = [*map(self._imported_in, numbers)]
+            leads = [*map(self._imported_in, numbers_in(mask))]
             paths: frozenset[str] = frozenset().union(*(paths for paths, _ in leads))
-            found = self._lazy[numbers] = paths, frozenset().union(*(libraries for _, libraries in leads))
+            found = self._lazy[mask] = paths, frozenset().union(*(libraries for _, libraries in leads))
         return found
 
-    def _imported_in(self, number: int) -> _Leads:
+    def _imported_in(self, number: int) -> Leads:
         found = self._lazy_of.get(number)
         if found is None:
-            path = self._codes.paths[number]
+            path = self._codes.names[number][0]
             name = self._module(path).name
-            found = self._lazy_of[number] = self._resolve(self._codes.imports[number], path, name)
+            found = self._lazy_of[number] = self._resolver.resolve(self._codes.imports[number], path, name)
         return found
 
-    def _resolve(self, specs: Iterable[ImportSpec], path: str, name: str) -> _Leads:
-        """Project paths, and all top-level names, that these import statements lead to."""
-        package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
-        paths: set[str] = set()
-        libraries: set[str] = set()
-        for target in (*_targets(specs, package), *parents(name)):
-            found = self.path_of(target)
-            if found is not None:
-                paths.add(found)
-            libraries.add(target if self._is_missing(target) else target.partition(".")[0])
-        return frozenset(paths), frozenset(libraries)
 
-
-def _join(modules: Iterable[Module]) -> _Reached:
-    mask = 0
-    blocks: set[int] = set()
+def _join(modules: Iterable[Module], codes: Codes) -> _Reached:
+    mask = blocks = 0
     inputs: set[str] = set()
     imports: set[str] = set()
     untracked = ""
     for module in modules:
         mask |= 1 << module.number
-        units = whole([module.unit])
-        blocks |= blocks_of(units)
-        for unit in units:
+        for unit in whole([module.unit]):
+            blocks |= unit.summed_up(codes).blocks
             inputs |= unit.inputs
             imports |= unit.imports
             mask |= unit.elsewhere
             untracked = untracked or unit.untracked
-    return _Reached(mask, frozenset(blocks), frozenset(inputs), untracked, frozenset(imports))
-
-
-def _targets(specs: Iterable[ImportSpec], package: str) -> Iterator[str]:
-    for spec in specs:
-        try:
-            base = resolve_name("." * spec.level + spec.module, package) if spec.level else spec.module
-        except ImportError:
-            continue
-        if base:
-            yield base
-            yield from parents(base)
-        yield from (f"{base}.{name}" for name in spec.names)
-
-
-def parents(name: str) -> Iterator[str]:
-    """The packages that a dotted name lies in, the outermost first."""
-    at = name.find(".")
-    while at >= 0:
-        yield name[:at]
-        at = name.find(".", at + 1)
+    return _Reached(mask, blocks, frozenset(numbers_in(blocks)), frozenset(inputs), untracked, frozenset(imports))
 
 
 def _loaded_name(file: str) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_perfcache.trace.codes import Codes
+
 _BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 
 
@@ -30,6 +32,7 @@ class Unit:
         "name",
         "parts",
         "ran_elsewhere",
+        "summary",
         "untracked",
     )
 
@@ -44,10 +47,28 @@ class Unit:
         self.elsewhere = 0
         self.imports: set[str] = set()
         self.untracked = ""
+        self.summary = Summary((0, 0, 0), 0, 0)
 
     def spoil(self, why: str) -> None:
         """Note the first reason why nothing may be concluded from this unit."""
         self.untracked = self.untracked or why
+
+    def summed_up(self, codes: Codes) -> Summary:
+        """What it touched so far; made anew where that has grown, for nothing is ever taken out."""
+        sizes = len(self.blocks), len(self.ran_elsewhere), len(self.modules)
+        if sizes != self.summary.sizes:
+            here, files = mask_of(self.blocks), {codes.files[number] for number in self.blocks}
+            files.update(map(codes.file, self.modules))
+            self.summary = Summary(sizes, here | mask_of(self.ran_elsewhere), mask_of(files))
+        return self.summary
+
+
+class Summary(NamedTuple):
+    """Bit masks: of the functions that ran in a unit, here or in child processes, and of the modules touched here."""
+
+    sizes: tuple[int, int, int]
+    blocks: int
+    files: int
 
 
 class Touched(NamedTuple):
@@ -69,6 +90,11 @@ class Touched(NamedTuple):
     def blocks(self) -> frozenset[int]:
         """All functions that ran."""
         return self.at_import.union(self.ran)
+
+    @property
+    def shared(self) -> tuple[int, frozenset[int]]:
+        """What the modules brought along, which is the same for many tests."""
+        return self.modules, self.at_import
 
 
 def mask_of(numbers: Iterable[int]) -> int:
@@ -101,10 +127,9 @@ def whole(units: Iterable[Unit]) -> list[Unit]:
     return list(found)
 
 
-def blocks_of(units: Iterable[Unit]) -> set[int]:
-    """The functions that ran in any of these units, here or in child processes."""
-    found: set[int] = set()
+def blocks_of(units: Iterable[Unit], codes: Codes) -> int:
+    """Bit mask of the functions that ran in any of these units, here or in child processes."""
+    found = 0
     for unit in units:
-        found |= unit.blocks
-        found |= unit.ran_elsewhere
+        found |= unit.summed_up(codes).blocks
     return found
