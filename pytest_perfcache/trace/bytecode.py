@@ -15,9 +15,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from types import CodeType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from pytest_perfcache.trace.codes import SUSPENDS, argument_at
+from pytest_perfcache.trace.containers import CACHES
 
 _RESUME: Final = opcode.opmap["RESUME"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
@@ -42,17 +43,6 @@ _LONG: Final = 14
 _NOWHERE: Final = 15
 _STACK: Final = 5
 """What a call of :func:`call` takes."""
-
-
-def _cache_units() -> dict[int, int]:
-    """Opcodes → units of inline cache behind them, where there are any. 3.13 goes by name."""
-    # The only place where Python tells it; used by `dis` of these versions.
-    entries: Any = vars(opcode).get("_inline_cache_entries", {})
-    named = entries.items() if isinstance(entries, dict) else zip(opcode.opname, entries, strict=False)
-    return {opcode.opmap[name]: units for name, units in named if units}
-
-
-_CACHES: Final = _cache_units()
 
 
 def start(code: CodeType) -> int:
@@ -173,7 +163,7 @@ def _jumps(raw: bytes, moves: _Moves) -> Iterator[_Jump]:
     for unit, found in enumerate(raw[::2]):
         if found in _JUMPS:
             argument, first = argument_at(raw, 2 * unit)
-            behind = 1 + _CACHES.get(found, 0)
+            behind = 1 + CACHES.get(found, 0)
             sign = -1 if found in _BACKWARD else 1
             at = moves.itself(unit)
             argument = sign * (moves.target(unit + behind + sign * argument) - at - behind)
@@ -186,7 +176,7 @@ def _load(index: int) -> bytes:
 
 def _instruction(code: int, argument: int = 0) -> bytes:
     """With the extensions of its argument before, and the empty inline cache behind it."""
-    out = bytes((code, argument & 0xFF)) + bytes(2 * _CACHES.get(code, 0))
+    out = bytes((code, argument & 0xFF)) + bytes(2 * CACHES.get(code, 0))
     while argument := argument >> 8:
         out = bytes((_EXTENDED_ARG, argument & 0xFF)) + out
     return out

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import opcode
+from collections.abc import Iterable
 from types import CodeType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 KEYS: Final = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}
 """Instructions that change a container → how many values lie on it on the stack."""
@@ -25,14 +26,34 @@ Variable: TypeAlias = tuple[str, int]
 """How instructions name one: FAST, GLOBAL or DEREF, and their argument."""
 _CLOSURES: Final = frozenset(("BUILD_TUPLE", "LOAD_CLOSURE", "PUSH_NULL"))
 """What a new function is given beside its code."""
+
+
+def _cache_units() -> dict[int, int]:
+    """Opcodes → units of inline cache behind them, where there are any. 3.13 goes by name."""
+    # The only place where Python tells it; used by `dis` of these versions.
+    entries: Any = vars(opcode).get("_inline_cache_entries", {})
+    named = entries.items() if isinstance(entries, dict) else zip(opcode.opname, entries, strict=False)
+    return {opcode.opmap[name]: units for name, units in named if units}
+
+
+CACHES: Final = _cache_units()
 _CACHE: Final = opcode.opmap["CACHE"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
+_NAMES: Final = opcode.opname
 _PAIRS: Final = {
-    "LOAD_FAST_LOAD_FAST": ("LOAD_FAST", "LOAD_FAST"),
-    "STORE_FAST_LOAD_FAST": ("STORE_FAST", "LOAD_FAST"),
-    "STORE_FAST_STORE_FAST": ("STORE_FAST", "STORE_FAST"),
+    opcode.opmap[name]: parts
+    for name, parts in (
+        ("LOAD_FAST_LOAD_FAST", ("LOAD_FAST", "LOAD_FAST")),
+        ("STORE_FAST_LOAD_FAST", ("STORE_FAST", "LOAD_FAST")),
+        ("STORE_FAST_STORE_FAST", ("STORE_FAST", "STORE_FAST")),
+    )
+    if name in opcode.opmap
 }
 """Instructions that came with 3.13 and do the work of two."""
+_JUMPS: Final = frozenset(opcode.hasjrel)
+_BACKWARD: Final = frozenset(code for name, code in opcode.opmap.items() if "BACKWARD" in name)
+_new: Final = tuple.__new__
+"""Of a named tuple it takes half the time that its class takes."""
 
 
 class Instruction(NamedTuple):
@@ -42,26 +63,27 @@ class Instruction(NamedTuple):
     argument: int
     offset: int
     """In bytes, behind its extensions."""
+    operation: int
+    """The number behind the name."""
 
 
 def instructions_of(code: CodeType) -> list[Instruction]:
     """The instructions of a function without what belongs to the interpreter."""
     found: list[Instruction] = []
     raw, extended = code.co_code, 0
-    for at in range(0, len(raw), 2):
-        operation = raw[at]
+    for at, operation in enumerate(raw[::2]):
         if operation == _CACHE:
             continue
-        argument = extended | raw[at + 1]
+        argument = extended | raw[2 * at + 1]
         if operation == _EXTENDED_ARG:
             extended = argument << 8
             continue
         extended = 0
-        first, second = _PAIRS.get(opcode.opname[operation], ("", ""))
-        if first:
-            found += (Instruction(first, argument >> 4, at), Instruction(second, argument & 15, at))
+        if operation in _PAIRS:
+            for name, part in zip(_PAIRS[operation], (argument >> 4, argument & 15), strict=True):
+                found.append(_new(Instruction, (name, part, 2 * at, opcode.opmap[name])))
         else:
-            found.append(Instruction(opcode.opname[operation], argument, at))
+            found.append(_new(Instruction, (_NAMES[operation], argument, 2 * at, operation)))
     return found
 
 
@@ -104,7 +126,7 @@ def _loads_of(code: CodeType, instructions: list[Instruction]) -> set[_Load] | N
     places = [at for at, one in enumerate(instructions) if one.name in KEYS]
     if not places:
         return set()
-    targets = jump_targets(code)
+    targets = jump_targets(instructions)
     found: set[_Load] = set()
     for at in places:
         load = _head(instructions, at, KEYS[instructions[at].name])
@@ -114,11 +136,14 @@ def _loads_of(code: CodeType, instructions: list[Instruction]) -> set[_Load] | N
     return found
 
 
-def jump_targets(code: CodeType) -> list[int]:
-    """Offsets to which jumps lead."""
-    from dis import findlabels  # takes 3 ms, and few child processes have such code
+def jump_targets(instructions: Iterable[Instruction]) -> list[int]:
+    """Offsets to which jumps lead; all are relative since 3.11."""
+    return [one.offset + 2 + 2 * _distance(one) for one in instructions if one.operation in _JUMPS]
 
-    return findlabels(code.co_code)  # type: ignore[arg-type] # typeshed says code, `dis` takes the bytes
+
+def _distance(jump: Instruction) -> int:
+    """From the next instruction, in units; what is cached behind the jump counts."""
+    return CACHES.get(jump.operation, 0) + (-jump.argument if jump.operation in _BACKWARD else jump.argument)
 
 
 def is_joined(targets: list[int], first: Instruction, last: Instruction) -> bool:
@@ -147,8 +172,7 @@ def start_of(instructions: list[Instruction], end: int) -> int | None:
 
 def _effect(one: Instruction) -> int:
     """What it does to the height of the stack."""
-    operation = opcode.opmap[one.name]
-    return opcode.stack_effect(operation, one.argument if operation >= opcode.HAVE_ARGUMENT else None)
+    return opcode.stack_effect(one.operation, one.argument if one.operation >= opcode.HAVE_ARGUMENT else None)
 
 
 def _head(instructions: list[Instruction], end: int, values: int) -> _Load | None:
@@ -178,7 +202,7 @@ def _sources(code: CodeType, instructions: list[Instruction], heads: set[_Load])
     for at, one in enumerate(instructions):
         if one.name.startswith("STORE_"):
             stores.setdefault((one.name[6:], one.argument), []).append(at)
-    targets = jump_targets(code) if heads else []
+    targets = jump_targets(instructions) if heads else []
     found: set[int] = set()
     waiting, seen = list(heads), set(heads)
     while waiting:

@@ -101,7 +101,7 @@ def _is_made(code: CodeType, instructions: list[Instruction], store: int, namesp
         made = start is not None and _is_new(code, instructions, start, store, namespace)
     if start is None or not made:
         return False
-    return not is_joined(jump_targets(code), instructions[start], instructions[store])
+    return not is_joined(jump_targets(instructions), instructions[start], instructions[store])
 
 
 def _is_new(

@@ -48,7 +48,7 @@ def keys_of(code: CodeType) -> Keys | None:
 
 def _key(code: CodeType, instructions: list[Instruction], at: int) -> Instruction | None:
     """The instruction that loads the key for the look-up that begins here; None where it is no look-up by a key."""
-    following = instructions[at + 1 : at + 5] + [Instruction("", 0, 0)] * 4
+    following = instructions[at + 1 : at + 5] + [Instruction("", 0, 0, 0)] * 4
     first, second, *others = following
     if second.name == "BINARY_SUBSCR":
         return first
@@ -57,5 +57,6 @@ def _key(code: CodeType, instructions: list[Instruction], at: int) -> Instructio
         return second if others[default].name in ("PRECALL", "CALL") else None
     if first.name == "CONTAINS_OP":
         place = at - (2 if instructions[at].name == "LOAD_ATTR" else 1)
-        return None if is_joined(jump_targets(code), instructions[place], instructions[at]) else instructions[place]
+        joined = is_joined(jump_targets(instructions), instructions[place], instructions[at])
+        return None if joined else instructions[place]
     return None
