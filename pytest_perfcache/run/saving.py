@@ -243,7 +243,7 @@ def merge(
             tests = merged.setdefault(module.path, dict(decode_or_empty(module.path, before).tests))
             for nodeid, history in module.tests.items():
                 records = tuple(
-                    record._replace(facts=Trace((*record.facts.own, *extra), record.facts.shared))
+                    record._replace(facts=Trace(record.facts.own, (*record.facts.shared, extra)))
                     for record in history.records
                 )
                 told = next((record.told for record in records), None)
@@ -263,10 +263,11 @@ def merge(
 def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:
     """Keep each source file's content as it was when it was used: what changed is found by comparing with it."""
     histories = chain.from_iterable(module.tests.values() for module in fresh)
-    facts: dict[int, Fact] = {}  # by identity: most traces share their facts, and hashing is slow
-    for group in distinct_groups(record.facts for history in histories for record in history.records):
-        facts.update(zip(map(object.__hash__, group), group, strict=True))
-    wanted = {source_key(fact.fingerprint): fact for fact in facts.values() if fact.key.startswith(_SKELETON)}
+    records = (record for history in histories for record in history.records)
+    groups = distinct_groups(Trace((), record.facts.shared) for record in records)  # where modules always are
+    wanted = {
+        source_key(fact.fingerprint): fact for group in groups for fact in group if fact.key.startswith(_SKELETON)
+    }
     added: dict[str, bytes] = {}
     for key in wanted.keys() - set(store.keys(SOURCE)):
         path, content = wanted[key].name, wanted[key].fingerprint

@@ -1,11 +1,13 @@
-"""A module's records as bytes: traces share one table of facts, and what all traces have in common is kept once.
+"""A module's records as bytes: traces share one table of facts, and what many traces have in common is kept once.
 
-Layout (version 3), after the magic: the length of the head (8 bytes, little endian), the head, the body; both zlib.
+Layout (version 4), after the magic: the length of the head (8 bytes, little endian), the head, the body; both zlib.
 
-* head: JSON with ``path``, ``keys`` (fact keys), ``tests`` (node id, duration, last outcome, untracked, flaky and for
-  each record: passed, recorded at, number of own facts, and what is told of it where it neither passed nor failed);
+* head: JSON with ``path``, ``keys`` (fact keys), ``groups`` (sizes of the groups of facts), ``shared`` (numbers of the
+  groups that some records share) and ``tests`` (node id, duration, last outcome, untracked, flaky and for each record:
+  passed, recorded at, number of own facts, which of ``shared`` it has, and what is told of it where it neither passed
+  nor failed);
 * body: number of distinct fingerprints, then these (16 bytes each); for each key the number of its fingerprint; the
-  number of common facts and the facts; the own facts of all records on end. Numbers are 32 bits, little endian.
+  facts of all groups on end; the own facts of all records on end. Numbers are 32 bits, little endian.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record, Told, Trace, distinct_groups
+from pytest_perfcache.model import Fact, History, ModuleRecords, Outcome, Record, Told, Trace
 
-_MAGIC: Final = b"records3\n"
+_MAGIC: Final = b"records4\n"
 _LEVEL: Final = 3
 _identity: Final = object.__hash__
 """``id`` is an audit event, at which somebody may look."""
@@ -30,33 +32,33 @@ _NUMBER_OR_NONE: Final = (float, int, type(None))
 
 
 def encode(module: ModuleRecords) -> bytes:
-    records = [record for history in module.tests.values() for record in history.records]
-    numbers: dict[Fact, int] = {}
-    known: dict[int, int] = {}
-    groups = {_identity(group): _numbered(group, numbers, known) for group in distinct_groups(r.facts for r in records)}
-    traces = [set(map(_identity, record.facts.groups)) for record in records]
-    everywhere = traces[0].intersection(*traces[1:]) if traces else set()
-    common: set[int] = set().union(*(groups[group] for group in everywhere))
-    rests = [set().union(*(groups[group] for group in trace - everywhere)) - common for trace in traces]
-    if rests:
-        common |= rests[0].intersection(*rests[1:])
-    own = [sorted(rest - common) for rest in rests]
-    sizes = iter([len(trace) for trace in own])
+    traces = [record.facts for history in module.tests.values() for record in history.records]
+    table = _Table()
+    own = [set(table.numbers(trace.own)) for trace in traces]
+    common = own[0].intersection(*own[1:]) if own else set()
+    shared = {_identity(group): group for trace in traces for group in trace.shared}
+    groups = [sorted(common), *map(table.numbers, shared.values())]
+    places = {identity: place for place, identity in enumerate(shared, 1)}
+    used = [(0, *(places[_identity(group)] for group in trace.shared)) for trace in traces]
+    combinations = {combination: number for number, combination in enumerate(dict.fromkeys(used))}
+    rests = [sorted(facts - common) for facts in own]
+    numbers = iter([(len(rest), combinations[one]) for rest, one in zip(rests, used, strict=True)])
     head = {
         "path": module.path,
-        "keys": [fact.key for fact in numbers],
-        "tests": [[nodeid, *_head_of(history, sizes)] for nodeid, history in module.tests.items()],
+        "keys": [fact.key for fact in table.facts],
+        "groups": list(map(len, groups)),
+        "shared": list(combinations),
+        "tests": [[nodeid, *_head_of(history, numbers)] for nodeid, history in module.tests.items()],
     }
-    prints = list(dict.fromkeys(fact.fingerprint for fact in numbers))
+    prints = list(dict.fromkeys(fact.fingerprint for fact in table.facts))
     order = {value: number for number, value in enumerate(prints)}
     body = b"".join(
         (
             _numbers([len(prints)]),
             *prints,
-            _numbers(order[fact.fingerprint] for fact in numbers),
-            _numbers([len(common)]),
-            _numbers(sorted(common)),
-            _numbers(number for trace in own for number in trace),
+            _numbers(order[fact.fingerprint] for fact in table.facts),
+            _numbers(chain.from_iterable(groups)),
+            _numbers(chain.from_iterable(rests)),
         )
     )
     packed = zlib.compress(json.dumps(head, separators=(",", ":")).encode(), _LEVEL)
@@ -76,23 +78,33 @@ def decode(data: bytes) -> ModuleRecords:
         raise CodecError(f"damaged records: {error}") from error
 
 
-def _numbered(facts: tuple[Fact, ...], numbers: dict[Fact, int], known: dict[int, int]) -> set[int]:
-    """The numbers of these facts. ``known``: by identity, because most traces share their facts and hashing is slow."""
-    identities = list(map(_identity, facts))
-    if not known.keys() >= set(identities):
-        for identity, fact in zip(identities, facts, strict=True):
-            if identity not in known:
-                known[identity] = numbers.setdefault(fact, len(numbers))
-    return set(map(known.__getitem__, identities))
+class _Table:
+    """The facts of a module, each once, with a number."""
+
+    def __init__(self) -> None:
+        self.facts: dict[Fact, int] = {}
+        self._known: dict[int, int] = {}
+        """By identity, because most traces share their facts and hashing is slow."""
+
+    def numbers(self, facts: tuple[Fact, ...]) -> list[int]:
+        identities = list(map(_identity, facts))
+        known = self._known
+        try:
+            return list(map(known.__getitem__, identities))
+        except KeyError:
+            for identity, fact in zip(identities, facts, strict=True):
+                if identity not in known:
+                    known[identity] = self.facts.setdefault(fact, len(self.facts))
+        return list(map(known.__getitem__, identities))
 
 
-def _head_of(history: History, sizes: Iterator[int]) -> Iterator[object]:
+def _head_of(history: History, numbers: Iterator[tuple[int, int]]) -> Iterator[object]:
     yield history.duration
     yield history.last
     yield history.untracked
     yield history.flaky
     yield [
-        [record.passed, record.recorded_at, next(sizes), *(record.told.plain() if record.told is not None else ())]
+        [record.passed, record.recorded_at, *next(numbers), *(record.told.plain() if record.told is not None else ())]
         for record in history.records
     ]
 
@@ -104,15 +116,16 @@ def _build(head: dict[str, Any], body: bytes) -> ModuleRecords:
     prints = [body[4 + 16 * number : 20 + 16 * number] for number in range(count)]
     rest = iter(_read_numbers(body[4 + 16 * count :]))
     facts = [Fact(key, prints[next(rest)]) for key in head["keys"]]
-    common = tuple(facts[number] for number in islice(rest, next(rest)))
     look_up = facts.__getitem__
+    groups = [tuple(map(look_up, islice(rest, size))) for size in head["groups"]]
+    shared = [tuple(map(groups.__getitem__, combination)) for combination in head["shared"]]
     tests: dict[str, History] = {}
     for nodeid, duration, last, untracked, flaky, records in head["tests"]:
         _check((nodeid, untracked, duration, flaky), (str, str, _NUMBER_OR_NONE, int))
         tests[nodeid] = History(
             records=tuple(
-                Record(Trace(tuple(map(look_up, islice(rest, size))), (common,)), passed, recorded_at, told)
-                for passed, recorded_at, size, told in map(_record_head, records)
+                Record(Trace(tuple(map(look_up, islice(rest, size))), shared[number]), passed, recorded_at, told)
+                for passed, recorded_at, size, number, told in map(_record_head, records)
             ),
             duration=duration,
             last=None if last is None else Outcome(last),
@@ -123,10 +136,10 @@ def _build(head: dict[str, Any], body: bytes) -> ModuleRecords:
     return ModuleRecords(head["path"], tests)
 
 
-def _record_head(values: Any) -> tuple[bool, float, int, Told | None]:
-    passed, recorded_at, size, *told = values
-    _check((passed, recorded_at, size), (bool, _NUMBER, int))
-    return passed, recorded_at, size, Told.restored(told) if told else None
+def _record_head(values: Any) -> tuple[bool, float, int, int, Told | None]:
+    passed, recorded_at, size, number, *told = values
+    _check((passed, recorded_at, size, number), (bool, _NUMBER, int, int))
+    return passed, recorded_at, size, number, Told.restored(told) if told else None
 
 
 def _check(values: Iterable[object], types: Iterable[type | tuple[type, ...]]) -> None:

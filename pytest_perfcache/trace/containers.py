@@ -108,7 +108,7 @@ class Containers(NamedTuple):
 
     @classmethod
     def of(cls, code: CodeType, instructions: list[Instruction]) -> Containers:
-        found = _loads_of(code, instructions)
+        found = _loads_of(instructions)
         return cls(None if found is None else _sources(code, instructions, found))
 
     def changes(self, at: int) -> bool:
@@ -116,13 +116,13 @@ class Containers(NamedTuple):
         return self.heads is None or at in self.heads
 
 
-def heads_of(code: CodeType, instructions: list[Instruction]) -> frozenset[int] | None:
+def heads_of(instructions: list[Instruction]) -> frozenset[int] | None:
     """Where the containers that are changed are loaded; None where that is not clear."""
-    found = _loads_of(code, instructions)
+    found = _loads_of(instructions)
     return None if found is None else frozenset(load.at for load in found)
 
 
-def _loads_of(code: CodeType, instructions: list[Instruction]) -> set[_Load] | None:
+def _loads_of(instructions: list[Instruction]) -> set[_Load] | None:
     places = [at for at, one in enumerate(instructions) if one.name in KEYS]
     if not places:
         return set()
