@@ -33,7 +33,7 @@ class CostMeter:
         self._worker = worker
         self._measured: dict[str, float] = {}
         self._wall = self._busy = 0.0
-        self._fixtures: dict[str, str] = {}
+        self._item: pytest.Item | None = None
         self.setups: dict[str, float] = {}
         """Wall seconds by fixture and scope, see :func:`read_setups`."""
 
@@ -50,9 +50,7 @@ class CostMeter:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        from pytest_perfcache.schedule.xdist_worker import shared_fixtures
-
-        self._fixtures = dict(shared_fixtures(item))
+        self._item = item
         wall = time.perf_counter()
         try:
             return (yield)
@@ -70,8 +68,12 @@ class CostMeter:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
-        scope = self._fixtures.get(fixturedef.argname)
-        if scope is None or fixturedef.scope == "function":
+        if fixturedef.scope == "function" or self._item is None:
+            return (yield)
+        from pytest_perfcache.schedule.xdist_worker import shared_fixtures
+
+        scope = dict(shared_fixtures(self._item)).get(fixturedef.argname)
+        if scope is None:
             return (yield)
         started = time.perf_counter()
         try:

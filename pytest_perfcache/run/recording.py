@@ -132,7 +132,7 @@ class RecordingPlugin:
         unit = Unit(f"set-up of the {fixturedef.scope} fixture {fixturedef.argname}")
         unit.fixtures.update(fixturedef.argnames)
         self._fixtures[fixturedef.argname][fixturedef] = unit
-        self._recorder.current.parts.append(unit)
+        self._recorder.current.stand_on(unit)
         with self._recorder.unit(unit):
             try:
                 return (yield)
@@ -149,12 +149,13 @@ class RecordingPlugin:
         self._recorder.ambient.surround(current.unit)
         self._tracing.modules.begin()
         try:
-            with self._recorder.unit(current.unit):
-                try:
-                    return (yield)
-                finally:
-                    self._tracing.children.settle()
-                    self._recorder.ambient.look(current.unit)
+            self._recorder.enter(current.unit)
+            try:
+                return (yield)
+            finally:
+                self._tracing.children.settle()
+                self._recorder.ambient.look(current.unit)
+                self._recorder.leave(current.unit)
         finally:
             self._current = None
             self._tracing.modules.end()
@@ -209,7 +210,8 @@ class RecordingPlugin:
                 for definition, part in self._fixtures[name].items()
                 if nodeid.startswith(definition.baseid)
             ]
-            unit.parts += (part for part in found if part not in unit.parts)
+            for part in found:
+                unit.stand_on(part)
             more = {name for part in (*found, *unit.parts) for name in part.fixtures}
             waiting = more - names
             names |= more
@@ -235,7 +237,7 @@ class RecordingPlugin:
 
     def collection_of(self, module: pytest.Module, path: str, *, skipped: bool = False) -> Touched:
         """What the list of a module's tests depends on, or that the module is skipped as a whole."""
-        unit = Unit(f"collection of {path}", parts=list(self._collections.get(module, ())))
+        unit = Unit(f"collection of {path}", parts=self._collections.get(module, ()))
         if skipped:
             self._tracing.inputs.depend_on_machine(unit)
         return self._touched(unit, module, path)

@@ -36,7 +36,8 @@ class Ambient:
 
     def surround(self, unit: Unit) -> None:
         """``unit`` begins: it stands on who changed what it finds."""
-        unit.parts += (part for part in self._changed.values() if part not in unit.parts and part is not unit)
+        for changer in self._changed.values():
+            unit.stand_on(changer)
 
 
 def _settings() -> tuple[object, ...]:

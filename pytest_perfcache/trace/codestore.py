@@ -42,7 +42,7 @@ class CodeStore:
         except OSError:
             return None
         body = data[2 * _PRINT :]
-        if data[:_PRINT] != self._key(code) or data[_PRINT : 2 * _PRINT] != fingerprint(body):
+        if data[_PRINT : 2 * _PRINT] != fingerprint(body) or data[:_PRINT] != self._key(code):
             return None
         return marshal.loads(zlib.decompress(body))
 

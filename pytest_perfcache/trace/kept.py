@@ -121,7 +121,7 @@ class Kept:
         if frame is None or unit is None:
             return
         if (keeper.globals or keeper.attributes) and unit is not keeper.unit and not unit.name.startswith("test "):
-            self._stand_on(keeper.unit, unit)
+            keeper.unit.stand_on(unit)
         try:
             self._look(keeper, frame, unit)
         except Exception as error:
@@ -161,10 +161,10 @@ class Kept:
         self.open.clear()
         for keeper in self._active:
             if blocks & self._readers_of(keeper):
-                unit.parts.append(keeper.unit)
+                unit.stand_on(keeper.unit)
         for number, keeper in self._stepping.items():
             if blocks >> number & 1:
-                self._stand_on(keeper.unit, unit)
+                keeper.unit.stand_on(unit)
                 self._compare_globals(keeper)
         for keeper in self._caches:
             self._count_hits(keeper, unit)
@@ -255,9 +255,9 @@ class Kept:
         elif (known[1] != unit.name or known[2] not in (None, unit)) and not _is_bare(instance):
             self._tighten(keeper)
             keeper.exact = True
-            self._stand_on(unit, keeper.unit)
+            unit.stand_on(keeper.unit)
             if keeper.was_loose and known[2] is not None:
-                self._stand_on(unit, known[2])
+                unit.stand_on(known[2])
         elif keeper.loose:
             self._met[number] = (known[0], known[1], unit)
         if keeper.is_property:
@@ -267,7 +267,7 @@ class Kept:
         """A variable of the function around: kept from before where it is not what it started with."""
         first = keeper.first.setdefault(holder, value)
         if value is not first and (type(value) is not type(first) or value != first):
-            self._stand_on(unit, keeper.unit)
+            unit.stand_on(keeper.unit)
 
     def _meet_by_number(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """For objects without weak references: met before, where one was in this place and held some of the same.
@@ -281,7 +281,7 @@ class Kept:
             return
         held = frozenset(marks(contents(instance)))
         if known[1] is None or held & known[1] or not (held or type(instance) in PLAIN):
-            self._stand_on(unit, keeper.unit)
+            unit.stand_on(keeper.unit)
 
     def _let_go(self, depth: int) -> None:
         """The scopes from this depth on are closed."""
@@ -295,7 +295,7 @@ class Kept:
         names = {name for body in bodies(code) for name in body.co_names} if self._active else set()
         for keeper in self._active:
             if keeper.unit is not unit and not keeper.named.isdisjoint(names):
-                self._stand_on(unit, keeper.unit)
+                unit.stand_on(keeper.unit)
         if changed:
             self._name(unit, changed)
 
@@ -309,17 +309,12 @@ class Kept:
         keeper.named.update(names)
         self._active.append(keeper)
 
-    @staticmethod
-    def _stand_on(unit: Unit, part: Unit) -> None:
-        if part not in unit.parts:
-            unit.parts.append(part)
-
     def _count_hits(self, keeper: Keeper, unit: Unit) -> None:
         cache = keeper.cache() if keeper.cache is not None else None
         hits = cache.cache_info().hits if cache is not None else 0
         if hits != keeper.hits:
             keeper.hits = hits
-            self._stand_on(unit, keeper.unit)
+            unit.stand_on(keeper.unit)
 
     def _leave_behind(self, keeper: Keeper) -> None:
         """Find out whether the unit that ends left something that a later one can find by name."""

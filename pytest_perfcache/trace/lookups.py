@@ -132,7 +132,7 @@ class LookupObserver:
         self._modules.searched[full.partition(".")[0]].add(tuple(sys.path))
         unit = Unit(f"import of {full}")
         for working in self._recorder.at_work():
-            working.parts.append(unit)
+            working.stand_on(unit)
         self._recorder.enter(unit)
         return unit
 

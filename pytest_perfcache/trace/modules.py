@@ -106,7 +106,7 @@ class Modules:
         known = self.by_path.get(path)
         if known is not None:
             module.coarse = known.content != module.content
-            module.unit.parts.append(known.unit)
+            module.unit.stand_on(known.unit)
         self.by_number.append(module)
         self.by_path[path] = module
         return module
@@ -250,7 +250,6 @@ class Modules:
     def _reach(self, roots: int) -> _Reached:
         found = self._reached.get(roots)
         if found is None:
-            self._look()
             files = roots
             for number in numbers_in(roots):
                 files |= self._closure(number)
@@ -302,6 +301,7 @@ class Modules:
     def _edges_of(self, module: Module) -> Leads:
         found = self._edges.get(module.path)
         if found is None:
+            self._look()
             paths, libraries = self._resolver.resolve(module.imports, module.path, module.name)
             units = whole([module.unit])
             lazy, more = self._imported_by(blocks_of(units, self._codes))

@@ -6,7 +6,7 @@ import functools
 import typing
 from _thread import get_ident
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FunctionType
 from typing import Any, Final
@@ -40,6 +40,8 @@ class Recorder:
         self.ambient = Ambient()
         self._thread = get_ident()
         self._inherited = 0
+        self.guarded: Callable[[Callable[[], None]], None] = lambda look: look()
+        """Calls what looks at objects of the program, so that this is not taken for the program's doing."""
 
     @property
     def current(self) -> Unit:
@@ -127,8 +129,7 @@ class Recorder:
     def stand_on(self, unit: Unit) -> None:
         """What another unit made is used."""
         for working in self.at_work():
-            if unit is not working and unit not in working.parts:
-                working.parts.append(unit)
+            working.stand_on(unit)
 
     def spoil(self, why: str) -> None:
         """Something happens that can not be tracked."""
@@ -150,6 +151,9 @@ class Recorder:
         if typing.TYPE_CHECKING:  # somebody set it
             self.spoil("imports modules as for a type checker")
         self.kept.loaded(path, namespace)
+        self.guarded(lambda: self._watch(namespace))
+
+    def _watch(self, namespace: dict[str, Any]) -> None:
         for name, value in list(namespace.items()):
             if type(value) is defaultdict and type(value.default_factory) is FunctionType:
                 number = self.calls.watch(value.default_factory)

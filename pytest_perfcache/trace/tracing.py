@@ -63,6 +63,7 @@ class Tracing(NamedTuple):
         imports = ImportObserver(recorder, lookups)
         observers.callback(imports.close)
         audit = AuditObserver(inputs, places, recorder, imports.importing)
+        recorder.guarded = audit.guarded
         observers.callback(audit.close)
         observers.callback(StatObserver(inputs, audit.guarded, audit.busy).close)
         observers.callback(EnvironObserver(inputs).close)

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from pytest_perfcache.trace.codes import Codes
 
+_FEW: Final = 16
+"""Numbers that are joined faster one by one."""
 _BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 
 
@@ -42,12 +44,17 @@ class Unit:
         self.modules: set[str] = set()
         self.inputs: set[str] = set()
         self.fixtures: set[str] = set()
-        self.parts = list(parts)
+        self.parts = dict.fromkeys(parts)
         self.ran_elsewhere: set[int] = set()
         self.elsewhere = 0
         self.imports: set[str] = set()
         self.untracked = ""
         self.summary = Summary((0, 0, 0), 0, 0)
+
+    def stand_on(self, other: Unit) -> None:
+        """Depend on all that another unit touches."""
+        if other is not self:
+            self.parts[other] = None
 
     def spoil(self, why: str) -> None:
         """Note the first reason why nothing may be concluded from this unit."""
@@ -100,8 +107,11 @@ class Touched(NamedTuple):
 def mask_of(numbers: Iterable[int]) -> int:
     """A bit mask with these bits set."""
     found = list(numbers)
-    if not found:
-        return 0
+    mask = 0
+    if len(found) < _FEW:
+        for number in found:
+            mask |= 1 << number
+        return mask
     bits = bytearray(max(found) // 8 + 1)
     for number in found:
         bits[number >> 3] |= 1 << (number & 7)

@@ -58,7 +58,7 @@ def test_a_mask_holds_exactly_its_numbers(numbers: set[int]) -> None:
 def test_a_unit_with_its_parts_is_each_once_whatever_stands_on_what(links: list[list[int]], roots: set[int]) -> None:
     units = [Unit(str(number)) for number in range(10)]
     for unit, parts in zip(units, links, strict=True):
-        unit.parts = [units[part] for part in parts]
+        unit.parts = dict.fromkeys(units[part] for part in parts)
     reached = set(roots)
     while more := {part for number in reached for part in links[number]} - reached:
         reached |= more
