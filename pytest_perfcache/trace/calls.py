@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sized
 from types import CodeType, FrameType, FunctionType
 from typing import Protocol
 
@@ -11,6 +12,10 @@ from pytest_perfcache.trace.codes import Codes
 
 class Scopes(Protocol):
     """Is told when a watched function starts and returns."""
+
+    @property
+    def open(self) -> Sized:
+        """Empty where there is nothing to tell of a return."""
 
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own, None where it ran in a thread of its own."""

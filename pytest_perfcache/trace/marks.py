@@ -51,9 +51,16 @@ class MarkTracer:
         self._codes = codes
         self._store = store
         self._hits = _Hits()
-        self._link = _Link(self)
+        self._link = _Link()
         self._stand_ins = {_ENTER: _enter, _ENTER_ON: _enter_on, _LEAVE: _leave, _LINK: self._link}
-        self.scopes: Scopes | None = None
+
+    @property
+    def scopes(self) -> Scopes | None:
+        return self._link.scopes
+
+    @scopes.setter
+    def scopes(self, scopes: Scopes | None) -> None:
+        self._link.scopes = scopes
 
     def instrument(self, code: CodeType, path: str) -> CodeType:
         known = None if self._store is None else self._store.get(path, code)
@@ -178,12 +185,12 @@ class MarkTracer:
 
 
 class _Link:
-    """A constant that leads from marked code to its tracer, and nowhere once the code was pickled."""
+    """A constant that leads from marked code to its scopes, and nowhere once the code was pickled."""
 
-    __slots__ = ("tracer",)
+    __slots__ = ("scopes",)
 
-    def __init__(self, tracer: MarkTracer | None = None) -> None:
-        self.tracer = tracer
+    def __init__(self) -> None:
+        self.scopes: Scopes | None = None
 
     def __reduce__(self) -> tuple[type[_Link], tuple[()]]:
         return _Link, ()
@@ -191,20 +198,20 @@ class _Link:
 
 def _enter(link: _Link, number: int) -> None:
     """Called by watched code when it starts."""
-    scopes = None if link.tracer is None else link.tracer.scopes
+    scopes = link.scopes
     if scopes is not None and not scopes.busy(number):
         scopes.enter(number, _getframe(1))
 
 
 def _enter_on(link: _Link, number: int, holder: object) -> None:
     """The same, with the object that the code works on: the frame is asked for only where that is not enough."""
-    scopes = None if link.tracer is None else link.tracer.scopes
+    scopes = link.scopes
     if scopes is not None and not scopes.knows(number, holder) and not scopes.busy(number):
         scopes.enter(number, _getframe(1))
 
 
 def _leave(link: _Link, number: int) -> None:
-    """Called by watched code just before it returns."""
-    scopes = None if link.tracer is None else link.tracer.scopes
-    if scopes is not None:
+    """Called by watched code just before it returns, most of which opened no scope."""
+    scopes = link.scopes
+    if scopes is not None and scopes.open:
         scopes.leave(number)

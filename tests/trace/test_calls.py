@@ -237,6 +237,10 @@ class Heard:
     def __init__(self) -> None:
         self.told: list[str] = []
 
+    @property
+    def open(self) -> list[str]:
+        return self.told
+
     def enter(self, number: int, frame: object) -> None:  # noqa: ARG002 - the protocol's
         self.told.append("enter")
 
