@@ -153,7 +153,8 @@ class Trace:
 
     @property
     def groups(self) -> tuple[tuple[Fact, ...], ...]:
-        return (*self.shared, self.own)
+        """The own facts first: what changed of these tells a person most."""
+        return (self.own, *self.shared)
 
     def __iter__(self) -> Iterator[Fact]:
         return chain.from_iterable(self.groups)
