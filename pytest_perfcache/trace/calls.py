@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sized
+from collections.abc import Container, Sized
 from types import CodeType, FrameType, FunctionType
 from typing import Protocol
 
@@ -15,7 +15,15 @@ class Scopes(Protocol):
 
     @property
     def open(self) -> Sized:
-        """Empty where there is nothing to tell of a return."""
+        """Empty where there is nothing to tell of any return."""
+
+    @property
+    def busy(self) -> Container[int]:
+        """Functions of whose start it need not be told."""
+
+    @property
+    def closed(self) -> Container[int]:
+        """Functions of whose return it need not be told."""
 
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own, None where it ran in a thread of its own."""
@@ -25,9 +33,6 @@ class Scopes(Protocol):
 
     def knows(self, number: int, holder: object) -> bool:
         """Whether it need not be told of a start with this first argument."""
-
-    def busy(self, number: int) -> bool:
-        """Whether it was entered so often that its scope may stay open."""
 
 
 class CallTracer(Protocol):

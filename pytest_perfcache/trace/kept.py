@@ -65,6 +65,10 @@ class Kept:
         """Objects by identity, with the name of the unit that met them first; the unit where a loose function did."""
         self._many = _MANY
         self._loose: set[int] = set()
+        self.busy: set[int] = set()
+        """Functions that were entered so often that they need not be watched until the unit ends."""
+        self.closed: set[int] = set()
+        """Functions that have no scope which their return could close: they are loose or busy."""
         self._numbers: dict[int, tuple[str, frozenset[object] | None]] = {}
         """Objects without weak references by identity: what they held, None where that was much."""
         self._present: list[tuple[int, str, object]] = []
@@ -118,6 +122,9 @@ class Kept:
             if not keeper.activations:
                 self._entered.append(keeper)
             keeper.activations += 1
+            if keeper.activations == _ACTIVATIONS and not keeper.keys:
+                self.busy.add(number)
+                self.closed.add(number)
         if frame is None or unit is None:
             return
         if (keeper.globals or keeper.attributes) and unit is not keeper.unit and not unit.name.startswith("test "):
@@ -131,8 +138,6 @@ class Kept:
 
     def leave(self, number: int) -> None:
         """The function returns."""
-        if not self.open:
-            return
         keeper = self.keepers.get(number)
         if keeper is not None and keeper.activations < _ACTIVATIONS and keeper in self.open:
             self._gather()
@@ -148,17 +153,14 @@ class Kept:
         known = self._met.get(_identity(holder))
         return known is not None and known[2] is self._stack[-1] and known[0]() is holder
 
-    def busy(self, number: int) -> bool:
-        """Whether the function was entered so often that it need not be watched until the unit ends."""
-        keeper = self.keepers.get(number)
-        return keeper is not None and keeper.activations >= _ACTIVATIONS and not keeper.keys
-
     def settle(self, unit: Unit, blocks: int) -> None:
         """The outermost unit ends: let it stand on what it met, and look at what it left behind.
 
         ``blocks``: bit mask of the functions that ran.
         """
         self.open.clear()
+        self.closed -= self.busy
+        self.busy.clear()
         for keeper in self._active:
             if blocks & self._readers_of(keeper):
                 unit.stand_on(keeper.unit)
@@ -196,6 +198,7 @@ class Kept:
             self._gather()
             keeper.loose = False
             self._loose.discard(keeper.number)
+            self.closed.discard(keeper.number)
 
     def _keeper(self, number: int) -> Keeper:
         found = self.keepers.get(number)
@@ -323,6 +326,7 @@ class Kept:
         if keeper.units >= _SETTLED and not keeper.exact:
             keeper.loose = keeper.was_loose = True
             self._loose.add(keeper.number)
+            self.closed.add(keeper.number)
         if keeper.attributes:
             self._activate(keeper, set(keeper.attributes))
         if any(before is not None and not same(before, version(value)) for value, before in keeper.defaults):

@@ -169,19 +169,18 @@ class MarkTracer:
         return code.replace(co_consts=tuple(constants))
 
     def _holder(self, code: CodeType, number: int) -> int | None:
-        """The first argument, where it is all that may keep something and no variable of inner functions.
+        """The number of the one argument that may keep something, where it is no variable of inner functions.
 
-        A variable of the function around has the name of the first local one where a comprehension has it too.
+        A variable of the function around has the name of a local one where a comprehension has it too.
         """
         state = self._codes.stateful.get(number)
-        holders = () if state is None else state.holders
-        alone = (
-            state is not None
-            and not state.keys
-            and len(holders) == 1
-            and holders == code.co_varnames[: min(code.co_argcount, 1)]
-        )
-        return 0 if alone and holders[0] not in code.co_cellvars else None
+        if state is None or state.keys or len(state.holders) != 1:
+            return None
+        (holder,) = state.holders
+        arguments = code.co_varnames[: code.co_argcount]
+        if holder not in arguments or holder in (*code.co_cellvars, *code.co_freevars):
+            return None
+        return arguments.index(holder)
 
 
 class _Link:
@@ -199,19 +198,19 @@ class _Link:
 def _enter(link: _Link, number: int) -> None:
     """Called by watched code when it starts."""
     scopes = link.scopes
-    if scopes is not None and not scopes.busy(number):
+    if scopes is not None and number not in scopes.busy:
         scopes.enter(number, _getframe(1))
 
 
 def _enter_on(link: _Link, number: int, holder: object) -> None:
     """The same, with the object that the code works on: the frame is asked for only where that is not enough."""
     scopes = link.scopes
-    if scopes is not None and not scopes.knows(number, holder) and not scopes.busy(number):
+    if scopes is not None and number not in scopes.busy and not scopes.knows(number, holder):
         scopes.enter(number, _getframe(1))
 
 
 def _leave(link: _Link, number: int) -> None:
     """Called by watched code just before it returns, most of which opened no scope."""
     scopes = link.scopes
-    if scopes is not None and scopes.open:
+    if scopes is not None and scopes.open and number not in scopes.closed:
         scopes.leave(number)

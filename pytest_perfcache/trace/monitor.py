@@ -114,7 +114,7 @@ if sys.version_info >= (3, 12):
                 number = numbers[identity]
                 seen = hits[number] = hits.get(number, 0) + 1
                 if identity in watched and self.scopes is not None:
-                    if not self.scopes.busy(number):
+                    if number not in self.scopes.busy:
                         self.scopes.enter(number, _getframe(1))
                         return None
                 elif seen < _OFTEN:
@@ -134,7 +134,7 @@ if sys.version_info >= (3, 12):
 
         def _returned(self, code: CodeType, _offset: int, _value: object) -> object:
             number = self._numbers[_identity(code)]
-            if self.scopes is None or self.scopes.busy(number):
+            if self.scopes is None or number in self.scopes.busy:
                 self._off.append(code)
                 return _monitoring.DISABLE
             self.scopes.leave(number)

@@ -211,8 +211,11 @@ def _filled_holders(
 
 
 def _local(instruction: Instruction) -> int | None:
-    """The number of the local variable that is on top of the stack after this instruction."""
-    return instruction.argument if instruction.name.startswith("LOAD_FAST") else None
+    """The number of the variable that is on top of the stack after this instruction.
+
+    What functions inside this one use too, a comprehension of 3.11 among them, is loaded otherwise, by the same number.
+    """
+    return instruction.argument if instruction.name.startswith(("LOAD_FAST", "LOAD_DEREF")) else None
 
 
 def _tested_attributes(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import CodeType
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -236,6 +236,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.asked: list[object] = []
 
     @property
     def open(self) -> list[str]:
@@ -248,10 +249,16 @@ class Heard:
         self.told.append("leave")
 
     def knows(self, number: int, holder: object) -> bool:  # noqa: ARG002 - the protocol's
+        self.asked.append(holder)
         return False
 
-    def busy(self, number: int) -> bool:  # noqa: ARG002 - the protocol's
-        return False
+    @property
+    def busy(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def closed(self) -> tuple[int, ...]:
+        return ()
 
 
 @pytest.mark.parametrize(
@@ -273,6 +280,27 @@ def test_the_start_and_every_return_of_a_function_that_keeps_something_are_heard
     f = traced.run(f"KEPT = {{}}\ndef f(x):\n    KEPT[x] = x\n    {returns}\n")["f"]
     f(argument)
 
+    assert heard.told == ["enter", "leave"]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="events do not tell arguments")
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ("if y.found: return\n    y.found = x", ["y"]),
+        ("if x.found: return\n    x.found = y", ["x"]),
+        ("if x.found or y.found: return\n    x.found = y.found = 1", []),
+        ("if y.found: return\n    y.found = lambda: y", []),
+    ],
+)
+def test_the_one_argument_that_may_keep_something_is_told_with_the_start(
+    traced: Traced, body: str, asked: list[str]
+) -> None:
+    heard = traced.tracer.scopes = Heard()
+    f = traced.run(f"def f(x, y):\n    {body}\n")["f"]
+    f(SimpleNamespace(name="x", found=0), SimpleNamespace(name="y", found=0))
+
+    assert [getattr(holder, "name", "") for holder in heard.asked] == asked
     assert heard.told == ["enter", "leave"]
 
 
