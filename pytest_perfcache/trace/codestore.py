@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 _PRINT: Final = 16
-_MAKERS: Final = ("bytecode.py", "codes.py", "containers.py", "keys.py", "marks.py", "stateful.py")
+_MAKERS: Final = ("bytecode.py", "codes.py", "containers.py", "helped.py", "keys.py", "marks.py", "stateful.py")
 """What decides how code is marked, and what is known of it."""
 _WITHOUT_REFERENCES: Final = 2
 """The version of marshal's format in which the same code always gives the same bytes."""

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import opcode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from types import CodeType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 KEYS: Final = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}
 """Instructions that change a container → how many values lie on it on the stack."""
 SUBSCRIPTS: Final = frozenset(KEYS)
+MUTATORS: Final = frozenset(
+    """
+    __setitem__ add append appendleft clear discard extend extendleft insert pop popitem popleft put register
+    remove set setdefault update
+    """.split()
+)
+"""Methods that change their object."""
+_CLASSES: Final = frozenset("bytearray copy deepcopy defaultdict deque dict list object set sorted".split())
+"""Names of what makes a new object, beside those that start with a capital."""
 DISPLAYS: Final = frozenset(
     """
     BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP BUILD_SET DICT_MERGE DICT_UPDATE LIST_EXTEND MAKE_FUNCTION SET_UPDATE
@@ -17,7 +27,7 @@ DISPLAYS: Final = frozenset(
     """.split()
 )
 """The last instructions of what makes a new list, dictionary, set or function."""
-_ENTANGLED: Final = ("JUMP", "FOR_ITER", "SEND", "YIELD", "AWAIT", "COPY", "SWAP", "RERAISE", "WITH", "EXC", "MATCH")
+ENTANGLED: Final = ("JUMP", "FOR_ITER", "SEND", "YIELD", "AWAIT", "COPY", "SWAP", "RERAISE", "WITH", "EXC", "MATCH")
 """Parts of names of instructions that do more than take values from the stack and put one there."""
 ATTRIBUTE_SHIFT: Final = 0 if opcode.opmap.get("LOAD_METHOD", 256) < 256 else 1
 """From 3.12 on the lowest bit of LOAD_ATTR's argument says whether a method is loaded."""
@@ -87,6 +97,15 @@ def instructions_of(code: CodeType) -> list[Instruction]:
     return found
 
 
+def codes_of(*names: str, prefixes: bool = False) -> tuple[int, ...]:
+    """The numbers of the instructions with these names, or whose names start so, as far as this Python has them."""
+    return tuple(
+        code
+        for name, code in opcode.opmap.items()
+        if code < 256 and (name.startswith(names) if prefixes else name in names)
+    )
+
+
 class _Load(NamedTuple):
     """The place of a load; ``inside``: whether attributes or items are taken of what it gives."""
 
@@ -108,7 +127,7 @@ class Containers(NamedTuple):
 
     @classmethod
     def of(cls, code: CodeType, instructions: list[Instruction]) -> Containers:
-        found = _loads_of(instructions)
+        found = _loads_of(code, instructions)
         return cls(None if found is None else _sources(code, instructions, found))
 
     def changes(self, at: int) -> bool:
@@ -116,24 +135,37 @@ class Containers(NamedTuple):
         return self.heads is None or at in self.heads
 
 
-def heads_of(instructions: list[Instruction]) -> frozenset[int] | None:
+def heads_of(code: CodeType, instructions: list[Instruction]) -> frozenset[int] | None:
     """Where the containers that are changed are loaded; None where that is not clear."""
-    found = _loads_of(instructions)
+    found = _loads_of(code, instructions)
     return None if found is None else frozenset(load.at for load in found)
 
 
-def _loads_of(instructions: list[Instruction]) -> set[_Load] | None:
-    places = [at for at, one in enumerate(instructions) if one.name in KEYS]
+def _loads_of(code: CodeType, instructions: list[Instruction]) -> set[_Load] | None:
+    places = [(at, KEYS[one.name]) for at, one in enumerate(instructions) if one.name in KEYS]
+    places += _changing_calls(code, instructions)
     if not places:
         return set()
     targets = jump_targets(instructions)
     found: set[_Load] = set()
-    for at in places:
-        load = _head(instructions, at, KEYS[instructions[at].name])
+    for at, values in places:
+        load = _head(instructions, at, values)
         if load is None or is_joined(targets, instructions[load.at], instructions[at]):
             return None  # or one of several that may be the container
         found.add(load)
     return found
+
+
+def _changing_calls(code: CodeType, instructions: list[Instruction]) -> Iterator[tuple[int, int]]:
+    """Where a method that changes its object is taken of an item, as in ``found[key].append``."""
+    for at, (before, one) in enumerate(pairwise(instructions), 1):
+        if before.name == "BINARY_SUBSCR" and is_method(one) and name_of(code, one) in MUTATORS:
+            yield at, 0
+
+
+def is_method(one: Instruction) -> bool:
+    """Whether a method is loaded to be called at once."""
+    return one.name == "LOAD_METHOD" or (one.name == "LOAD_ATTR" and bool(ATTRIBUTE_SHIFT and one.argument & 1))
 
 
 def jump_targets(instructions: Iterable[Instruction]) -> list[int]:
@@ -162,15 +194,15 @@ def start_of(instructions: list[Instruction], end: int) -> int | None:
     wanted, height = -1, 0
     for at in range(end - 1, -1, -1):
         one = instructions[at]
-        if any(part in one.name for part in _ENTANGLED):
+        if any(part in one.name for part in ENTANGLED):
             return None
-        height -= _effect(one)
+        height -= effect(one)
         if height <= wanted:
             return at if height == wanted else None
     return None
 
 
-def _effect(one: Instruction) -> int:
+def effect(one: Instruction) -> int:
     """What it does to the height of the stack."""
     return opcode.stack_effect(one.operation, one.argument if one.operation >= opcode.HAVE_ARGUMENT else None)
 
@@ -183,7 +215,7 @@ def _head(instructions: list[Instruction], end: int, values: int) -> _Load | Non
     first = at
     while at:
         last = instructions[at - 1]
-        if last.name == "LOAD_ATTR" and _effect(last) == 0:
+        if last.name == "LOAD_ATTR" and effect(last) == 0:
             at -= 1
         elif last.name == "BINARY_SUBSCR":
             at = start_of(instructions, at - 1)
@@ -289,3 +321,30 @@ def comprehension_before(instructions: list[Instruction], store: int) -> int | N
     while at > 0 and instructions[at].name in ("STORE_FAST", "SWAP", "POP_TOP"):
         at -= 1
     return at if instructions[at].name == "END_FOR" else None
+
+
+def is_found(code: CodeType, instructions: list[Instruction], at: int) -> bool:
+    """Whether what is on top of the stack after this instruction may have been there before, and is no argument."""
+    one = instructions[at]
+    if one.name == "LOAD_ATTR":
+        return name_of(code, one) == "__class__"
+    if not one.name.startswith(("LOAD_FAST", "LOAD_DEREF")):
+        return one.name.startswith("CALL")
+    if one.argument < arguments_of(code) or outer_name(code, one.argument) in code.co_freevars:
+        return False
+    kind = one.name[5:10].rstrip("_")
+    stores = [place for place, other in enumerate(instructions) if other[:2] == (f"STORE_{kind}", one.argument)]
+    return not all(_is_fresh(code, instructions, store) for store in stores)
+
+
+def _is_fresh(code: CodeType, instructions: list[Instruction], store: int) -> bool:
+    """Whether a new object is stored here: what a class makes, by its name, or an exception that was caught."""
+    before = instructions[store - 1].name
+    if before in DISPLAYS or before.startswith("POP_JUMP") or comprehension_before(instructions, store) is not None:
+        return True
+    start = start_of(instructions, store) if before.startswith("CALL") else None
+    if start is None:
+        return False
+    called = instructions[start + (instructions[start].name == "PUSH_NULL")]
+    name = name_of(code, called) if called.name == "LOAD_GLOBAL" else ""
+    return name.lstrip("_")[:1].isupper() or name in _CLASSES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
+from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful, heads_of
 
 if TYPE_CHECKING:
     import weakref
@@ -24,7 +24,8 @@ class Keeper:
     ``first``: values of outer variables when it first ran, where they are such that many are alike;
     ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by;
     ``units``: how many entered it; ``loose``: it has no scope now; ``was_loose``: it had none for a while;
-    ``exact``: it always has one; ``keys``: arguments by which it looks up loaded modules.
+    ``exact``: it always has one; ``keys``: arguments by which it looks up loaded modules;
+    ``tested``: what it tests of arguments that others fill.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Keeper:
         "namespace",
         "number",
         "readers",
+        "tested",
         "unit",
         "units",
         "versions",
@@ -59,6 +61,7 @@ class Keeper:
         self.unit = unit
         self.globals, self.holders, self.attributes = state[:3]
         self.keys = state.keys
+        self.tested = state.tested
         self.cache: weakref.ref[Any] | None = None
         self.hits = 0
         self.named: set[str] = set()
@@ -72,5 +75,12 @@ class Keeper:
         self.defaults: list[tuple[object, Version | None]] = []
         self.readers: tuple[tuple[int, int], int] = ((0, 0), 0)
         self.units = 0
-        self.exact = not self.holders or bool(self.globals or self.attributes or self.keys) or name in ON_DEMAND
+        self.exact = (
+            not (self.holders or self.tested) or bool(self.globals or self.attributes or self.keys) or name in ON_DEMAND
+        )
         self.loose = self.was_loose = False
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """The variables whose objects are noted with the units that meet them."""
+        return heads_of(self.tested) if self.loose and not self.holders else self.holders

@@ -23,6 +23,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.codes import bodies
+from pytest_perfcache.trace.helped import Helped
 from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
@@ -65,6 +66,7 @@ class Kept:
         """Objects by identity, with the name of the unit that met them first; the unit where a loose function did."""
         self._many = _MANY
         self._loose: set[int] = set()
+        self._helped = Helped()
         self.busy: set[int] = set()
         """Functions that were entered so often that they need not be watched until the unit ends."""
         self.closed: set[int] = set()
@@ -143,6 +145,7 @@ class Kept:
             self._gather()
             while self.open.pop() is not keeper:
                 pass
+            self._helped.end(len(self.open))
             if self._present:
                 self._let_go(len(self.open))
 
@@ -159,6 +162,7 @@ class Kept:
         ``blocks``: bit mask of the functions that ran.
         """
         self.open.clear()
+        self._helped.end(0)
         self.closed -= self.busy
         self.busy.clear()
         for keeper in self._active:
@@ -217,11 +221,13 @@ class Kept:
             for name in keeper.globals:
                 if name not in keeper.versions and name.rpartition(".")[2] not in keeper.named:
                     keeper.versions[name] = version(find(frame.f_globals, name))
-        if not (keeper.is_property or keeper.holders):
+        if not (keeper.is_property or keeper.holders or keeper.tested):
             return
         code = frame.f_code
-        holders = code.co_varnames[:1] if keeper.is_property else keeper.holders
         found = frame.f_locals  # made anew at each look
+        if keeper.tested:
+            self._helped.begin(keeper, found, unit, len(self.open))
+        holders = code.co_varnames[:1] if keeper.is_property else keeper.noted
         for holder in holders:
             value = found.get(holder)
             if holder in code.co_freevars:

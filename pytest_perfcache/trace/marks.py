@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.trace import bytecode
 from pytest_perfcache.trace.codes import Codes, Read, is_function
+from pytest_perfcache.trace.stateful import heads_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,9 +175,10 @@ class MarkTracer:
         A variable of the function around has the name of a local one where a comprehension has it too.
         """
         state = self._codes.stateful.get(number)
-        if state is None or state.keys or len(state.holders) != 1:
+        holders = () if state is None or state.keys else state.holders or heads_of(state.tested)
+        if len(holders) != 1:
             return None
-        (holder,) = state.holders
+        (holder,) = holders
         arguments = code.co_varnames[: code.co_argcount]
         if holder not in arguments or holder in (*code.co_cellvars, *code.co_freevars):
             return None

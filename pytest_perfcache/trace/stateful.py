@@ -15,22 +15,20 @@ from typing import Final, NamedTuple
 
 from pytest_perfcache.trace.containers import (
     ATTRIBUTE_SHIFT,
+    MUTATORS,
     SUBSCRIPTS,
     Containers,
     Instruction,
     arguments_of,
     instructions_of,
+    is_found,
     name_of,
     outer_name,
 )
+from pytest_perfcache.trace.helped import BUILDERS, may_test, tested
 
-_MUTATORS: Final = frozenset(
-    """
-    __setitem__ add append appendleft clear discard extend extendleft insert pop popitem popleft put register
-    remove set setdefault update
-    """.split()
-)
 SETTERS: Final = frozenset(("setattr", "delattr"))
+_CHANGERS: Final = MUTATORS | SETTERS
 HARNESS_OWNED: Final = frozenset(("sys", name) for name in ("stdin", "stdout", "stderr", "modules", "path"))
 """What pytest itself changes, and what imports do, which are seen otherwise."""
 LONGEST: Final = 30
@@ -39,12 +37,19 @@ _GUARDS: Final = frozenset("AttributeError IndexError KeyError LookupError get g
 ON_DEMAND: Final = frozenset(("__get__", "__getattr__", "__getattribute__", "__missing__"))
 """Run where something is not there yet; what they store is there the next time."""
 _CALLS: Final = ("PRECALL", "CALL", "PUSH_NULL")
-_BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__"))
 _CLASS_HOOKS: Final = frozenset(("__init_subclass__", "__set_name__"))
 _CLASS_NAMES: Final = frozenset(("cls", "klass", "mcls", "mcs", "meta", "metacls"))
 _BUILTINS: Final = frozenset(vars(builtins))
 CO_GENERATOR: Final = 0x20
 """As in ``inspect``, which takes 10 ms to import."""
+_TRUTH: Final = (
+    "JUMP_IF",
+    "POP_JUMP_FORWARD_IF_FALSE",
+    "POP_JUMP_FORWARD_IF_TRUE",
+    "POP_JUMP_IF_FALSE",
+    "POP_JUMP_IF_TRUE",
+    "TO_BOOL",
+)
 _CONDITIONS: Final = ("POP_JUMP", "JUMP_IF", "IS_OP", "COPY", "STORE_FAST", "TO_BOOL", "LOAD_CONST", "CONTAINS_OP")
 
 
@@ -54,7 +59,7 @@ class Stateful(NamedTuple):
     ``globals``: dotted names of its module that it assigns or changes, such as ``CACHE`` or ``settings.cache``;
     ``holders``: local names of what was there before it ran and of which it changes something: arguments with a lazy
     attribute, variables of the function around it; ``attributes``: names of what it changes of its arguments while a
-    class is made. ``keys``: arguments by which it looks up loaded modules.
+    class is made, and of objects that it found somewhere. ``keys``: arguments by which it looks up loaded modules.
     """
 
     globals: tuple[str, ...] = ()
@@ -63,6 +68,13 @@ class Stateful(NamedTuple):
     steps: bool = False
     """A generator, which is not watched."""
     keys: tuple[str, ...] = ()
+    tested: tuple[str, ...] = ()
+    """What it tests of arguments for others to fill, see :mod:`~pytest_perfcache.trace.helped`."""
+
+
+def heads_of(tested: tuple[str, ...]) -> tuple[str, ...]:
+    """The arguments of which something is tested."""
+    return tuple(dict.fromkeys(path.partition(".")[0] for path in tested))
 
 
 def stateful(code: CodeType) -> Stateful | None:
@@ -71,6 +83,9 @@ def stateful(code: CodeType) -> Stateful | None:
     A generator has no scope: what runs between its steps is not its doing. Of what it keeps only globals are told.
     """
     instructions = instructions_of(code)
+    if not may_store(code):
+        paths = () if code.co_flags & CO_GENERATOR else tested(code, instructions)
+        return Stateful(tested=paths) if paths else None
     containers = Containers.of(code, instructions)
     if code.co_flags & CO_GENERATOR:
         found = _kept_globals(code, instructions, containers)
@@ -79,14 +94,21 @@ def stateful(code: CodeType) -> Stateful | None:
     holders = tuple(
         sorted({*_lazy_holders(code, instructions, containers), *_kept_variables(code, instructions, containers)})
     )
-    attributes = tuple(sorted(set(_class_attributes(code, instructions, containers)))) if _makes_classes(code) else ()
-    return Stateful(kept, holders, attributes) if kept or holders or attributes else None
+    names = set(_class_attributes(code, instructions, containers)) if _makes_classes(code) else set()
+    attributes = tuple(sorted(names.union(_attributes_of_others(code, instructions))))
+    state = Stateful(kept, holders, attributes, tested=() if holders else tested(code, instructions))
+    return state if any(state) else None
 
 
 def may_be_stateful(code: CodeType) -> bool:
-    """A cheap sieve before :func:`stateful`: does the code store anywhere but in its own variables?"""
+    """A cheap sieve before :func:`stateful`."""
+    return may_store(code) or may_test(code)
+
+
+def may_store(code: CodeType) -> bool:
+    """Does the code store anywhere but in its own variables?"""
     opcodes = code.co_code[::2]
-    return any(store in opcodes for store in _STORES) or not (_MUTATORS | SETTERS).isdisjoint(code.co_names)
+    return any(store in opcodes for store in _STORES) or not _CHANGERS.isdisjoint(code.co_names)
 
 
 _STORES: Final = tuple(
@@ -167,7 +189,7 @@ def changed(code: CodeType, following: list[Instruction], *, subscripts: bool) -
         if copied:
             return [*chain, attribute]
         if instruction.name == "LOAD_METHOD" or (ATTRIBUTE_SHIFT and instruction.argument & 1):
-            return chain if attribute in _MUTATORS else None
+            return chain if attribute in MUTATORS else None
         chain.append(attribute)
     return None
 
@@ -182,10 +204,10 @@ def attribute_named(code: CodeType, following: list[Instruction]) -> str:
 
 def _lazy_holders(code: CodeType, instructions: list[Instruction], containers: Containers) -> set[str]:
     """Arguments of which the function both tests and changes something."""
-    if code.co_name in _BUILDERS or not arguments_of(code):
+    if code.co_name in BUILDERS or not arguments_of(code):
         return set()
     names = {instruction.name for instruction in instructions}
-    guarded = code.co_name in ON_DEMAND or "CONTAINS_OP" in names or not _GUARDS.isdisjoint(code.co_names)
+    guarded = _is_guarded(code, names)
     tested = set(_tested_attributes(code, instructions))
     found: set[str] = set()
     for instruction, following in pairwise(instructions):
@@ -194,6 +216,25 @@ def _lazy_holders(code: CodeType, instructions: list[Instruction], containers: C
             if holder is not None and holder < arguments_of(code):
                 found.add(code.co_varnames[holder])
     return found | set(_filled_holders(code, instructions, tested, containers, guarded=guarded))
+
+
+def _is_guarded(code: CodeType, names: set[str]) -> bool:
+    """Whether something may be tested that is no plain attribute. ``names``: those of the instructions."""
+    return code.co_name in ON_DEMAND or "CONTAINS_OP" in names or not _GUARDS.isdisjoint(code.co_names)
+
+
+def _attributes_of_others(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:
+    """Attributes that are tested and set on what is no argument: an element of something, what a call gave, a class."""
+    if code.co_name in BUILDERS:
+        return
+    found = {
+        code.co_names[one.argument]
+        for at, one in enumerate(instructions[1:], 1)
+        if one.name == "STORE_ATTR" and is_found(code, instructions, at - 1)
+    }
+    if found and not _is_guarded(code, {one.name for one in instructions}):
+        found.intersection_update(_tested_attributes(code, instructions))
+    yield from found
 
 
 def _filled_holders(
@@ -206,8 +247,14 @@ def _filled_holders(
         if holder is None or holder >= arguments_of(code):
             continue
         chain = changed(code, instructions[at + 1 : at + LONGEST], subscripts=containers.changes(at))
-        if (chain is not None and (guarded or not tested.isdisjoint(chain))) or (by_name and guarded):
+        tests = guarded or (chain is not None and (not tested.isdisjoint(chain) or _tests_itself(instructions, holder)))
+        if (chain is not None and tests) or (by_name and guarded):
             yield code.co_varnames[holder]
+
+
+def _tests_itself(instructions: list[Instruction], holder: int) -> bool:
+    """Whether the argument itself is tested, as in ``if not found: found.append(...)``."""
+    return any(following.name.startswith(_TRUTH) and _local(one) == holder for one, following in pairwise(instructions))
 
 
 def _local(instruction: Instruction) -> int | None:

@@ -1,0 +1,236 @@
+"""Functions that test something of an argument and leave it to others to fill it.
+
+``if self._prices is None: self._load()``: the second test that comes by finds the prices there, and runs nothing of
+what made them. Such functions are found in their bytecode (:func:`tested`). When one returns, what it tests is compared
+with what it was at the start; where that changed, whoever brings the same object again stands on the function's scope.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from itertools import pairwise
+from types import MemberDescriptorType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from pytest_perfcache.trace.containers import (
+    CACHES,
+    ENTANGLED,
+    MUTATORS,
+    Instruction,
+    arguments_of,
+    codes_of,
+    effect,
+    is_method,
+    name_of,
+)
+from pytest_perfcache.trace.looking import attributes
+from pytest_perfcache.trace.versions import PLAIN, is_scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import CodeType
+
+    from pytest_perfcache.trace.keeper import Keeper
+    from pytest_perfcache.trace.unit import Unit
+
+_GUARDS: Final = frozenset(("AttributeError", "IndexError", "KeyError", "LookupError"))
+_ASKED: Final = frozenset(("getattr", "hasattr"))
+_ONLY_LOOK: Final = frozenset(
+    "bool callable getattr hasattr id int isinstance issubclass iter len repr str type".split()
+)
+"""Functions to which an object can be given, and stays as it is."""
+_TESTS: Final = ("CONTAINS_OP", "COPY", "IS_OP", "JUMP_IF", "POP_JUMP", "STORE_FAST", "TO_BOOL", "UNARY_NOT")
+_COMPARISONS: Final = ("COMPARE_OP", "CONTAINS_OP", "IS_OP")
+_COMBINES: Final = ("BINARY", *_COMPARISONS)
+_OPERANDS: Final = 2
+_IN_PLACE: Final = 13
+"""From this argument on, BINARY_OP stands for ``+=`` and the like."""
+_VARIABLES: Final = codes_of(
+    "LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_CHECK", "LOAD_FAST_LOAD_FAST", "STORE_FAST_LOAD_FAST"
+)
+_ATTRIBUTE: Final = codes_of("LOAD_ATTR")
+_MAY_TEST: Final = re.compile(
+    b"(?=[%b].(?:%b.)*[%b].{%d}(?:%b))"
+    % (
+        re.escape(bytes(_VARIABLES)),
+        re.escape(bytes(codes_of("EXTENDED_ARG"))),
+        re.escape(bytes(_ATTRIBUTE)),
+        1 + 2 * CACHES.get(_ATTRIBUTE[0], 0),
+        b"[%b]" % re.escape(bytes(codes_of(*_TESTS, "LOAD_", "COMPARE_OP", prefixes=True))),
+    ),
+    re.DOTALL,
+)
+BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__setstate__", "__attrs_post_init__"))
+"""What they work on is new."""
+_identity: Final = object.__hash__  # `id` is an audit event
+_MISSING: Final = object()
+_State: TypeAlias = tuple[object, int]
+
+
+def may_test(code: CodeType) -> bool:
+    """A cheap sieve before :func:`tested`."""
+    if not arguments_of(code) or code.co_name in BUILDERS:
+        return False
+    if not (_GUARDS | _ASKED).isdisjoint(code.co_names):
+        return True
+    return any(found.start() % 2 == 0 for found in _MAY_TEST.finditer(code.co_code))
+
+
+def tested(code: CodeType, instructions: list[Instruction]) -> tuple[str, ...]:
+    """``argument.attribute`` for what is tested of arguments that others are given, or of which a method is called."""
+    if code.co_name in BUILDERS:
+        return ()
+    found = set(_tested(code, instructions, guarded=not _GUARDS.isdisjoint(code.co_names)))
+    given = set(_given(code, instructions)) if found else set()
+    return tuple(sorted(f"{code.co_varnames[number]}.{name}" for number, name in found if number in given))
+
+
+def _arguments(code: CodeType, instructions: list[Instruction]) -> Iterator[tuple[int, int]]:
+    """Where arguments are loaded, and their numbers; those that inner functions use too have the same ones."""
+    count = arguments_of(code)
+    for at, one in enumerate(instructions[:-2]):
+        if one.name.startswith(("LOAD_FAST", "LOAD_DEREF")) and one.argument < count:
+            yield at, one.argument
+
+
+def _given(code: CodeType, instructions: list[Instruction]) -> Iterator[int]:
+    """Arguments that others are given, or one of their attributes, or of which a method is called."""
+    for at, number in _arguments(code, instructions):
+        first = instructions[at + 1]
+        place = at + 1 if first.name == "LOAD_ATTR" and not is_method(first) else at
+        if (
+            is_method(first)
+            or code.co_varnames[number] in code.co_cellvars
+            or _is_changed_later(code, instructions, place + 1)
+            or (_is_passed(instructions, place) and _called_before(code, instructions, at) not in _ONLY_LOOK)
+        ):
+            yield number
+
+
+def _is_passed(instructions: list[Instruction], at: int) -> bool:
+    """Whether what is on top of the stack after this instruction becomes the argument of a call."""
+    above = 0
+    for one in instructions[at + 1 :]:
+        if one.name.startswith(_COMBINES) and above < _OPERANDS:
+            return False
+        if any(part in one.name for part in ENTANGLED):
+            return False
+        above += effect(one)
+        if above < 0:
+            return one.name.startswith(("CALL", "PRECALL"))
+    return False
+
+
+def _is_changed_later(code: CodeType, instructions: list[Instruction], at: int) -> bool:
+    """Whether a method that changes its object is taken here, or a second name given that is changed in place."""
+    one = instructions[at]
+    if one.name in ("LOAD_ATTR", "LOAD_METHOD"):
+        return name_of(code, one) in MUTATORS
+    return one.name == "STORE_FAST" and any(
+        first.name == "BINARY_OP" and first.argument >= _IN_PLACE and second[:2] == one[:2]
+        for first, second in pairwise(instructions)
+    )
+
+
+def _tested(code: CodeType, instructions: list[Instruction], *, guarded: bool) -> Iterator[tuple[int, str]]:
+    """``guarded``: what is not there raises an exception, so that looking at it is a test."""
+    for at, number in _arguments(code, instructions):
+        following, *others = instructions[at + 1 : at + 4]
+        if following.name == "LOAD_ATTR" and not is_method(following) and (guarded or _is_test(code, others)):
+            yield number, name_of(code, following)
+        elif following.name == "LOAD_CONST" and _called_before(code, instructions, at) in _ASKED:
+            name = code.co_consts[following.argument]
+            if isinstance(name, str):
+                yield number, name
+
+
+def _called_before(code: CodeType, instructions: list[Instruction], at: int) -> str:
+    """The global that is loaded just before the first argument of a call; empty where none is."""
+    place = at - 2 if at > 1 and instructions[at - 1].name == "PUSH_NULL" else at - 1
+    return name_of(code, instructions[place]) if place >= 0 and instructions[place].name == "LOAD_GLOBAL" else ""
+
+
+def _is_test(code: CodeType, following: list[Instruction]) -> bool:
+    first = following[0]
+    if first.name.startswith(_TESTS) or (is_method(first) and name_of(code, first) == "get"):
+        return True
+    return len(following) > 1 and first.name.startswith("LOAD_") and following[1].name.startswith(_COMPARISONS)
+
+
+class _Open(NamedTuple):
+    """What was found at the start of a function. ``depth``: scopes that were open around its own."""
+
+    depth: int
+    keeper: Keeper
+    unit: Unit
+    instance: object
+    attribute: str
+    before: _State
+
+
+class Helped:
+    """Which objects were filled while such functions ran."""
+
+    def __init__(self) -> None:
+        self.open: list[_Open] = []
+        self._filled: dict[tuple[int, int], tuple[Callable[[], object], str]] = {}
+        """Function and object → the object, and the name of the unit that filled it."""
+
+    def begin(self, keeper: Keeper, variables: Mapping[str, Any], unit: Unit, depth: int) -> None:
+        """The function starts: stand on its scope where it was seen to fill one of its arguments."""
+        for path in keeper.tested:
+            name, _, attribute = path.partition(".")
+            instance = variables.get(name)
+            if is_scalar(instance):
+                continue
+            known = self._filled.get((keeper.number, _identity(instance)))
+            if known is not None and known[0]() is instance and known[1] != unit.name:
+                keeper.exact = True
+                unit.stand_on(keeper.unit)
+            if not keeper.loose:
+                self.open.append(_Open(depth, keeper, unit, instance, attribute, _state(instance, attribute)))
+
+    def end(self, depth: int) -> None:
+        """The scopes from this depth on are closed: note what was filled in them."""
+        while self.open and self.open[-1].depth >= depth:
+            _, keeper, unit, instance, attribute, before = self.open.pop()
+            now = _state(instance, attribute)
+            if now[0] is not before[0] or now[1] != before[1]:
+                try:
+                    reference: Callable[[], object] = weakref.ref(instance)
+                except TypeError:
+                    reference = _Held(instance)
+                self._filled[keeper.number, _identity(instance)] = reference, unit.name
+
+
+class _Held:
+    """Stands for a weak reference to an object that allows of none, such as a list: it is held."""
+
+    def __init__(self, instance: object) -> None:
+        self._instance = instance
+
+    def __call__(self) -> object:
+        return self._instance
+
+
+def _state(instance: object, attribute: str) -> _State:
+    """What is compared: the attribute and how much it holds; of the whole object where there is no such attribute."""
+    value = attributes(instance).get(attribute, _MISSING)
+    if value is _MISSING:
+        value = _in_slot(instance, attribute)
+    if value is _MISSING:
+        held = attributes(instance)
+        return instance, hash(tuple(map(_identity, held.values())))
+    return value, len(value) if type(value) in PLAIN else 0  # type: ignore[arg-type]
+
+
+def _in_slot(instance: object, attribute: str) -> object:
+    for base in type.mro(type(instance)):
+        member = attributes(base).get(attribute)
+        if type(member) is MemberDescriptorType:
+            try:
+                return member.__get__(instance)
+            except AttributeError:
+                return _MISSING
+    return _MISSING
