@@ -127,7 +127,7 @@ class Containers(NamedTuple):
 
     @classmethod
     def of(cls, code: CodeType, instructions: list[Instruction]) -> Containers:
-        found = _loads_of(code, instructions)
+        found = _loads_of(instructions, _changing_calls(code, instructions))
         return cls(None if found is None else _sources(code, instructions, found))
 
     def changes(self, at: int) -> bool:
@@ -135,15 +135,16 @@ class Containers(NamedTuple):
         return self.heads is None or at in self.heads
 
 
-def heads_of(code: CodeType, instructions: list[Instruction]) -> frozenset[int] | None:
-    """Where the containers that are changed are loaded; None where that is not clear."""
-    found = _loads_of(code, instructions)
+def heads_of(instructions: list[Instruction]) -> frozenset[int] | None:
+    """Where the containers are loaded of which an item is assigned; None where that is not clear."""
+    found = _loads_of(instructions)
     return None if found is None else frozenset(load.at for load in found)
 
 
-def _loads_of(code: CodeType, instructions: list[Instruction]) -> set[_Load] | None:
+def _loads_of(instructions: list[Instruction], calls: Iterable[int] = ()) -> set[_Load] | None:
+    """``calls``: where methods are loaded that change what is on top of the stack."""
     places = [(at, KEYS[one.name]) for at, one in enumerate(instructions) if one.name in KEYS]
-    places += _changing_calls(code, instructions)
+    places += ((at, 0) for at in calls)
     if not places:
         return set()
     targets = jump_targets(instructions)
@@ -156,11 +157,11 @@ def _loads_of(code: CodeType, instructions: list[Instruction]) -> set[_Load] | N
     return found
 
 
-def _changing_calls(code: CodeType, instructions: list[Instruction]) -> Iterator[tuple[int, int]]:
+def _changing_calls(code: CodeType, instructions: list[Instruction]) -> Iterator[int]:
     """Where a method that changes its object is taken of an item, as in ``found[key].append``."""
     for at, (before, one) in enumerate(pairwise(instructions), 1):
         if before.name == "BINARY_SUBSCR" and is_method(one) and name_of(code, one) in MUTATORS:
-            yield at, 0
+            yield at
 
 
 def is_method(one: Instruction) -> bool:

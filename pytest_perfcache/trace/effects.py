@@ -68,7 +68,7 @@ class _Body:
         own |= {code.co_names[one.argument] for one in self._instructions if one.name in _STORES} - self._aliases.keys()
 
     def changes(self) -> Iterator[str]:
-        heads = heads_of(self._code, self._instructions)
+        heads = heads_of(self._instructions)
         containers = Containers(None if any(map(self._may_be_any, heads or ())) else heads)
         by_name = not SETTERS.isdisjoint(self._code.co_names)
         for at, one in enumerate(self._instructions):
