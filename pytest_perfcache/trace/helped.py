@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from functools import partial
 from itertools import pairwise
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -65,7 +66,9 @@ BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__set
 """What they work on is new."""
 _identity: Final = object.__hash__  # `id` is an audit event
 _MISSING: Final = object()
-_State: TypeAlias = tuple[object, int]
+_State: TypeAlias = tuple[int, int]
+_MANY: Final = 1000
+"""Objects that are remembered before those that are gone are dropped."""
 
 
 def may_test(code: CodeType) -> bool:
@@ -164,7 +167,7 @@ class _Open(NamedTuple):
     depth: int
     keeper: Keeper
     unit: Unit
-    instance: object
+    instance: Callable[[], object]
     attribute: str
     before: _State
 
@@ -174,8 +177,10 @@ class Helped:
 
     def __init__(self) -> None:
         self.open: list[_Open] = []
-        self._filled: dict[tuple[int, int], tuple[Callable[[], object], str]] = {}
-        """Function and object → the object, and the name of the unit that filled it."""
+        self._filled: dict[tuple[int, int], tuple[Callable[[], object] | None, str]] = {}
+        """Function and object → the object, None where it can not be referred to weakly, so that its place must do;
+        and the name of the unit that filled it."""
+        self._many = _MANY
 
     def begin(self, keeper: Keeper, variables: Mapping[str, Any], unit: Unit, depth: int) -> None:
         """The function starts: stand on its scope where it was seen to fill one of its arguments."""
@@ -185,44 +190,47 @@ class Helped:
             if is_scalar(instance):
                 continue
             known = self._filled.get((keeper.number, _identity(instance)))
-            if known is not None and known[0]() is instance and known[1] != unit.name:
+            if known is not None and known[1] != unit.name and (known[0] is None or known[0]() is instance):
                 keeper.exact = True
                 unit.stand_on(keeper.unit)
             if not keeper.loose:
-                self.open.append(_Open(depth, keeper, unit, instance, attribute, _state(instance, attribute)))
+                reference = _reference(instance) or partial(_itself, instance)
+                self.open.append(_Open(depth, keeper, unit, reference, attribute, _state(instance, attribute)))
 
     def end(self, depth: int) -> None:
         """The scopes from this depth on are closed: note what was filled in them."""
         while self.open and self.open[-1].depth >= depth:
-            _, keeper, unit, instance, attribute, before = self.open.pop()
-            now = _state(instance, attribute)
-            if now[0] is not before[0] or now[1] != before[1]:
-                try:
-                    reference: Callable[[], object] = weakref.ref(instance)
-                except TypeError:
-                    reference = _Held(instance)
-                self._filled[keeper.number, _identity(instance)] = reference, unit.name
+            _, keeper, unit, reference, attribute, before = self.open.pop()
+            instance = reference()
+            if instance is not None and _state(instance, attribute) != before:
+                self._filled[keeper.number, _identity(instance)] = _reference(instance), unit.name
+        if len(self._filled) > self._many:
+            kept = {key: one for key, one in self._filled.items() if one[0] is None or one[0]() is not None}
+            self._filled, self._many = kept, max(_MANY, 2 * len(kept))
 
 
-class _Held:
-    """Stands for a weak reference to an object that allows of none, such as a list: it is held."""
+def _reference(instance: object) -> Callable[[], object] | None:
+    try:
+        return weakref.ref(instance)
+    except TypeError:
+        return None
 
-    def __init__(self, instance: object) -> None:
-        self._instance = instance
 
-    def __call__(self) -> object:
-        return self._instance
+def _itself(instance: object) -> object:
+    return instance
 
 
 def _state(instance: object, attribute: str) -> _State:
-    """What is compared: the attribute and how much it holds; of the whole object where there is no such attribute."""
+    """What is compared: the attribute and how much it holds; of the whole object where there is no such attribute.
+
+    Nothing of it is held, so that objects go when they would.
+    """
     value = attributes(instance).get(attribute, _MISSING)
     if value is _MISSING:
         value = _in_slot(instance, attribute)
     if value is _MISSING:
-        held = attributes(instance)
-        return instance, hash(tuple(map(_identity, held.values())))
-    return value, len(value) if type(value) in PLAIN else 0  # type: ignore[arg-type]
+        return 0, hash(tuple(map(_identity, attributes(instance).values())))
+    return _identity(value), len(value) if type(value) in PLAIN else 0  # type: ignore[arg-type]
 
 
 def _in_slot(instance: object, attribute: str) -> object:
