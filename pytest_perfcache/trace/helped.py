@@ -47,9 +47,7 @@ _COMBINES: Final = ("BINARY", *_COMPARISONS)
 _OPERANDS: Final = 2
 _IN_PLACE: Final = 13
 """From this argument on, BINARY_OP stands for ``+=`` and the like."""
-_VARIABLES: Final = codes_of(
-    "LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_CHECK", "LOAD_FAST_LOAD_FAST", "STORE_FAST_LOAD_FAST"
-)
+_VARIABLES: Final = codes_of("LOAD_FAST", "LOAD_DEREF", "STORE_FAST_LOAD_FAST", prefixes=True)
 _ATTRIBUTE: Final = codes_of("LOAD_ATTR")
 _MAY_TEST: Final = re.compile(
     b"(?=[%b].(?:%b.)*[%b].{%d}(?:%b))"
@@ -118,7 +116,7 @@ def _is_passed(instructions: list[Instruction], at: int) -> bool:
         if one.name.startswith(_COMBINES) and above < _OPERANDS:
             return False
         if any(part in one.name for part in ENTANGLED):
-            return False
+            return above > 0  # another argument of what may be a call
         above += effect(one)
         if above < 0:
             return one.name.startswith(("CALL", "PRECALL"))

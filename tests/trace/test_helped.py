@@ -1,0 +1,89 @@
+"""Functions that test an attribute of an argument, and leave it to others to fill it: found in their bytecode."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from pytest_perfcache.trace import helped
+from pytest_perfcache.trace.codes import nested
+from pytest_perfcache.trace.containers import instructions_of, jump_targets
+
+STDLIB = Path(dis.__file__).parent
+FILES = sorted(file for file in STDLIB.rglob("*.py") if not {"test", "site-packages", "lib2to3"} & set(file.parts))[
+    5::17
+]
+
+
+def functions(code: CodeType) -> Iterator[CodeType]:
+    for inner in nested(code):
+        yield inner
+        yield from functions(inner)
+
+
+def found_in(body: str, name: str = "f") -> tuple[str, ...]:
+    (code,) = nested(compile(f"def {name}(self, key=0):\n    {body}", "shop.py", "exec"))
+    return helped.tested(code, instructions_of(code))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "if self.p is None: self.load()",
+        "if not self.p: self.load()",
+        "if self.p == key: load(self)",
+        "return self.p or self.load()",
+        "while self.p: load(key, self)",
+        "if not self.p: load(1 if key else 2, self)",
+        "if not self.p: load(self, 1 if key else 2)",
+        "if key not in self.p: self.load(key)",
+        "if self.p.get(key) is None: self.load(key)",
+        "if not hasattr(self, 'p'): self.load()",
+        "if getattr(self, 'p', None) is None: load(self)",
+        "try: return self.p\n    except AttributeError: self.load()",
+        "found = self.p\n    if not found: self.load()",
+        "found = self.p\n    if not found: found += [key]",
+        "if not self.p: heappush(self.p, key)",
+        "if not self.p: return [self.p.append(x) for x in key]",
+        "add = self.p.append\n    if not self.p: add(key)",
+    ],
+)
+def test_a_test_of_an_argument_that_is_handed_on_counts(body: str) -> None:
+    assert found_in(body) == ("self.p",)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return self.p",
+        "if self.p: return key",
+        "if self.p == key: return [self.p, self.q]",
+        "if self.p: return len(self)",
+        "if isinstance(self, key) and self.p: return 1",
+        "self.load()",
+        "if key: self.load()",
+    ],
+)
+def test_what_only_tests_or_only_hands_on_does_not_count(body: str) -> None:
+    assert found_in(body) == ()
+
+
+def test_what_builds_an_object_does_not_count() -> None:
+    assert found_in("if self.p is None: self.load()", "__init__") == ()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_sieve_lets_every_such_function_through(file: Path) -> None:
+    for code in functions(compile(file.read_bytes(), str(file), "exec", dont_inherit=True)):
+        assert helped.may_test(code) or not helped.tested(code, instructions_of(code)), code.co_qualname
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_jumps_lead_where_the_disassembler_says(file: Path) -> None:
+    for code in functions(compile(file.read_bytes(), str(file), "exec", dont_inherit=True)):
+        targets = set(jump_targets(instructions_of(code)))
+        assert targets == set(dis.findlabels(code.co_code)), code.co_qualname  # type: ignore[arg-type]
