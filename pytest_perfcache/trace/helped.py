@@ -8,6 +8,7 @@ with what it was at the start; where that changed, whoever brings the same objec
 from __future__ import annotations
 
 import re
+import sys
 import weakref
 from functools import partial
 from itertools import pairwise
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _GUARDS: Final = frozenset(("AttributeError", "IndexError", "KeyError", "LookupError"))
 _ASKED: Final = frozenset(("getattr", "hasattr"))
+_TELLING: Final = frozenset((*_GUARDS, *_ASKED, "get"))
+"""Names that may stand for a test."""
 _ONLY_LOOK: Final = frozenset(
     "bool callable getattr hasattr id int isinstance issubclass iter len repr str type".split()
 )
@@ -47,16 +50,31 @@ _COMBINES: Final = ("BINARY", *_COMPARISONS)
 _OPERANDS: Final = 2
 _IN_PLACE: Final = 13
 """From this argument on, BINARY_OP stands for ``+=`` and the like."""
-_VARIABLES: Final = codes_of("LOAD_FAST", "LOAD_DEREF", "STORE_FAST_LOAD_FAST", prefixes=True)
-_ATTRIBUTE: Final = codes_of("LOAD_ATTR")
+CO_OPTIMIZED: Final = 0x1
+"""As in ``inspect``, which takes 10 ms to import. Set for functions."""
+
+
+def _one_of(*names: str) -> bytes:
+    return b"[%b]" % re.escape(bytes(codes_of(*names, prefixes=True)))
+
+
+def _then(name: str) -> bytes:
+    """An instruction with its argument and what is cached behind it."""
+    return b"%b.{%d}" % (_one_of(name), 1 + 2 * CACHES.get(codes_of(name)[0], 0))
+
+
+def _any_of(*patterns: bytes) -> bytes:
+    return b"(?:%b)" % b"|".join(patterns)
+
+
+_LOADED: Final = _any_of(_one_of("LOAD_CONST", "LOAD_DEREF", "LOAD_FAST") + b".", _then("LOAD_GLOBAL"))
 _MAY_TEST: Final = re.compile(
-    b"(?=[%b].(?:%b.)*[%b].{%d}(?:%b))"
+    b"(?=%b(?:%b.)?%b{0,2}%b)"
     % (
-        re.escape(bytes(_VARIABLES)),
-        re.escape(bytes(codes_of("EXTENDED_ARG"))),
-        re.escape(bytes(_ATTRIBUTE)),
-        1 + 2 * CACHES.get(_ATTRIBUTE[0], 0),
-        b"[%b]" % re.escape(bytes(codes_of(*_TESTS, "LOAD_", "COMPARE_OP", prefixes=True))),
+        _any_of(_one_of("LOAD_FAST", "LOAD_DEREF", "STORE_FAST_LOAD_FAST") + b".", _then("LOAD_GLOBAL")),
+        _one_of("EXTENDED_ARG"),
+        _any_of(*(_then(name) for name in ("LOAD_ATTR", "LOAD_METHOD") if codes_of(name))),
+        _any_of(_one_of(*_TESTS), _LOADED + _one_of(*_COMPARISONS), _one_of("PRECALL", "CALL") + b"\0"),
     ),
     re.DOTALL,
 )
@@ -71,9 +89,9 @@ _MANY: Final = 1000
 
 def may_test(code: CodeType) -> bool:
     """A cheap sieve before :func:`tested`."""
-    if not arguments_of(code) or code.co_name in BUILDERS:
+    if not code.co_flags & CO_OPTIMIZED:
         return False
-    if not (_GUARDS | _ASKED).isdisjoint(code.co_names):
+    if not _TELLING.isdisjoint(code.co_names):
         return True
     return any(found.start() % 2 == 0 for found in _MAY_TEST.finditer(code.co_code))
 
@@ -101,7 +119,7 @@ def _given(code: CodeType, instructions: list[Instruction]) -> Iterator[int]:
         first = instructions[at + 1]
         place = at + 1 if first.name == "LOAD_ATTR" and not is_method(first) else at
         if (
-            is_method(first)
+            (is_method(first) and not _is_predicate(code, instructions, at + 1))
             or code.co_varnames[number] in code.co_cellvars
             or _is_changed_later(code, instructions, place + 1)
             or (_is_passed(instructions, place) and _called_before(code, instructions, at) not in _ONLY_LOOK)
@@ -137,13 +155,53 @@ def _is_changed_later(code: CodeType, instructions: list[Instruction], at: int) 
 def _tested(code: CodeType, instructions: list[Instruction], *, guarded: bool) -> Iterator[tuple[int, str]]:
     """``guarded``: what is not there raises an exception, so that looking at it is a test."""
     for at, number in _arguments(code, instructions):
-        following, *others = instructions[at + 1 : at + 4]
-        if following.name == "LOAD_ATTR" and not is_method(following) and (guarded or _is_test(code, others)):
+        following, *others = instructions[at + 1 : at + 5]
+        if following.name == "LOAD_ATTR" and not is_method(following):
+            name = name_of(code, following)
+            if guarded or _is_test(code, others):
+                yield number, name
+            elif _is_plain(code, others[0]) and _is_test(code, others[1:]):
+                yield number, f"{name}.{name_of(code, others[0])}"
+        elif _is_predicate(code, instructions, at + 1):
             yield number, name_of(code, following)
         elif following.name == "LOAD_CONST" and _called_before(code, instructions, at) in _ASKED:
-            name = code.co_consts[following.argument]
-            if isinstance(name, str):
-                yield number, name
+            asked = code.co_consts[following.argument]
+            if isinstance(asked, str):
+                yield number, asked
+
+
+def _is_plain(code: CodeType, one: Instruction) -> bool:
+    """Whether an attribute is loaded that is no method which changes its object."""
+    return one.name == "LOAD_ATTR" and not is_method(one) and name_of(code, one) not in MUTATORS
+
+
+def _is_predicate(code: CodeType, instructions: list[Instruction], at: int) -> bool:
+    """Whether a method is called here without arguments, and what it gives is tested."""
+    if not is_method(instructions[at]):
+        return False
+    following = [one for one in instructions[at + 1 : at + 6] if one.name != "PRECALL"]
+    first, *others = following
+    tests = bool(others) and others[0].name != "STORE_FAST" and _is_test(code, others)
+    return first.name == "CALL" and first.argument == 0 and tests
+
+
+def tested_globals(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:
+    """Globals that are tested, or an attribute of theirs, and that others are given or of which a method is called."""
+    tested: dict[str, set[str]] = {}
+    given: set[str] = set()
+    for at, one in enumerate(instructions[:-2]):
+        if one.name != "LOAD_GLOBAL" or one.argument & 1:
+            continue
+        name, following = name_of(code, one), instructions[at + 1]
+        if following.name == "LOAD_ATTR" and not is_method(following):
+            if _is_test(code, instructions[at + 2 : at + 4]):
+                tested.setdefault(name, set()).add(f"{name}.{name_of(code, following)}")
+        elif following.name != "STORE_FAST" and _is_test(code, instructions[at + 1 : at + 3]):
+            tested.setdefault(name, set()).add(name)
+        if (is_method(following) and name_of(code, following) != "get") or _is_passed(instructions, at):
+            given.add(name)
+    for name in tested.keys() & given - sys.stdlib_module_names:
+        yield from tested[name]
 
 
 def _called_before(code: CodeType, instructions: list[Instruction], at: int) -> str:
@@ -153,6 +211,8 @@ def _called_before(code: CodeType, instructions: list[Instruction], at: int) -> 
 
 
 def _is_test(code: CodeType, following: list[Instruction]) -> bool:
+    if not following:
+        return False
     first = following[0]
     if first.name.startswith(_TESTS) or (is_method(first) and name_of(code, first) == "get"):
         return True
@@ -223,12 +283,19 @@ def _state(instance: object, attribute: str) -> _State:
 
     Nothing of it is held, so that objects go when they would.
     """
-    value = attributes(instance).get(attribute, _MISSING)
-    if value is _MISSING:
-        value = _in_slot(instance, attribute)
+    *path, last = attribute.split(".")
+    for name in path:
+        instance = _value(instance, name)
+    value = _value(instance, last)
     if value is _MISSING:
         return 0, hash(tuple(map(_identity, attributes(instance).values())))
     return _identity(value), len(value) if type(value) in PLAIN else 0  # type: ignore[arg-type]
+
+
+def _value(instance: object, attribute: str) -> object:
+    """That of an attribute that the object has itself."""
+    value = attributes(instance).get(attribute, _MISSING)
+    return _in_slot(instance, attribute) if value is _MISSING else value
 
 
 def _in_slot(instance: object, attribute: str) -> object:

@@ -25,7 +25,7 @@ from pytest_perfcache.trace.containers import (
     name_of,
     outer_name,
 )
-from pytest_perfcache.trace.helped import BUILDERS, may_test, tested
+from pytest_perfcache.trace.helped import BUILDERS, may_test, tested, tested_globals
 
 SETTERS: Final = frozenset(("setattr", "delattr"))
 _CHANGERS: Final = MUTATORS | SETTERS
@@ -84,19 +84,23 @@ def stateful(code: CodeType) -> Stateful | None:
     """
     instructions = instructions_of(code)
     if not may_store(code):
-        paths = () if code.co_flags & CO_GENERATOR else tested(code, instructions)
-        return Stateful(tested=paths) if paths else None
+        return None if code.co_flags & CO_GENERATOR else _left_to_others(code, instructions)
     containers = Containers.of(code, instructions)
     if code.co_flags & CO_GENERATOR:
         found = _kept_globals(code, instructions, containers)
         return Stateful(tuple(sorted(set(found))), steps=True)
-    kept = tuple(sorted(set(_kept_globals(code, instructions, containers))))
+    kept = tuple(sorted({*_kept_globals(code, instructions, containers), *tested_globals(code, instructions)}))
     holders = tuple(
         sorted({*_lazy_holders(code, instructions, containers), *_kept_variables(code, instructions, containers)})
     )
     names = set(_class_attributes(code, instructions, containers)) if _makes_classes(code) else set()
     attributes = tuple(sorted(names.union(_attributes_of_others(code, instructions))))
     state = Stateful(kept, holders, attributes, tested=() if holders else tested(code, instructions))
+    return state if any(state) else None
+
+
+def _left_to_others(code: CodeType, instructions: list[Instruction]) -> Stateful | None:
+    state = Stateful(tuple(sorted(tested_globals(code, instructions))), tested=tested(code, instructions))
     return state if any(state) else None
 
 

@@ -57,6 +57,32 @@ def test_a_test_of_an_argument_that_is_handed_on_counts(body: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "tested"),
+    [
+        ("if not self.ready(): self.load()", "self.ready"),
+        ("if self.data.p is None: self.load()", "self.data.p"),
+    ],
+)
+def test_methods_that_tell_and_attributes_of_attributes_are_tested_too(body: str, tested: str) -> None:
+    assert found_in(body) == (tested,)
+
+
+@pytest.mark.parametrize(
+    ("body", "tested"),
+    [
+        ("if not FOUND: load(FOUND)", {"FOUND"}),
+        ("if not APP.loaded: APP.load()", {"APP.loaded"}),
+        ("if FOUND: return key", set()),
+        ("if os.name == 'nt': os.mkdir(key)", set()),
+    ],
+)
+def test_globals_that_are_tested_and_handed_on_count_unless_they_are_modules(body: str, tested: set[str]) -> None:
+    (code,) = nested(compile(f"def f(key):\n    {body}", "shop.py", "exec"))
+
+    assert set(helped.tested_globals(code, instructions_of(code))) == tested
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "return self.p",
@@ -79,7 +105,9 @@ def test_what_builds_an_object_does_not_count() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_sieve_lets_every_such_function_through(file: Path) -> None:
     for code in functions(compile(file.read_bytes(), str(file), "exec", dont_inherit=True)):
-        assert helped.may_test(code) or not helped.tested(code, instructions_of(code)), code.co_qualname
+        instructions = instructions_of(code)
+        left = (*helped.tested(code, instructions), *helped.tested_globals(code, instructions))
+        assert helped.may_test(code) or not left, code.co_qualname
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
