@@ -47,6 +47,9 @@ class Reach:
         self._change = _Change.of(rebound)
         self._target = _Target(rebound.path)
         self._seen: dict[Fact, str] = {}
+        self._mentioned: dict[Fact, frozenset[str] | None] = {}
+        self._carried: dict[Fact, dict[str, str]] = {}
+        self._named: dict[tuple[Fact, frozenset[bytes]], frozenset[str]] = {}
         self._shown: dict[tuple[Fact, str], tuple[bool, bool]] = {}
 
     def to(self, facts: Iterable[Fact]) -> str | None:
@@ -82,20 +85,31 @@ class Reach:
         return self._change.named(mentions, "$" if path == self._rebound.path else "")
 
     def _mentions(self, fact: Fact) -> frozenset[str] | None:
-        return self._code.mentions(fact, self._change.words | self._target.words)
+        if fact not in self._mentioned:
+            self._mentioned[fact] = self._code.mentions(fact, self._change.words | self._target.words)
+        return self._mentioned[fact]
+
+    def _carriers(self, fact: Fact) -> dict[str, str]:
+        if fact not in self._carried:
+            self._carried[fact] = self._change.carriers(self._mentions(fact) or frozenset())
+        return self._carried[fact]
+
+    def _names(self, fact: Fact, words: frozenset[bytes]) -> frozenset[str]:
+        if (fact, words) not in self._named:
+            self._named[fact, words] = self._code.mentions(fact, words) or frozenset()
+        return self._named[fact, words]
 
     def _by_annotation(self, facts: Sequence[Fact]) -> str | None:
         """Annotations are looked at by who looks at signatures, of whatever function, or names the function."""
         carriers: dict[str, str] = {}
         for fact in facts:
-            carriers |= self._change.carriers(self._mentions(fact) or frozenset())
+            carriers |= self._carriers(fact)
         if not carriers:
             return None
         wanted = {SIGNATURES, ANYTHING, *carriers, *(f"${name}" for name in carriers)}
         words = frozenset(name.encode() for name in carriers)
         for fact in facts:
-            mentions = self._code.mentions(fact, words) or frozenset()
-            for name in sorted(wanted & mentions):
+            for name in sorted(wanted & self._names(fact, words)):
                 changed = carriers.get(name.removeprefix("$"), self._change.anything)
                 return f"{self._change.describe(changed)}, and {fact.key} names a function with it in its signature"
         return None

@@ -123,10 +123,10 @@ class World:
 
     def reaches(self, rebound: Rebound, facts: Iterable[Fact]) -> str | None:
         """Why a record with these facts sees that something was bound anew, in words; None where it does not."""
-        from pytest_perfcache.facts.reach import Reach
-
         found = self._reaches.get(rebound)
         if found is None:
+            from pytest_perfcache.facts.reach import Reach
+
             found = self._reaches[rebound] = Reach(rebound, self)
         return found.to(facts)
 
@@ -169,10 +169,10 @@ class World:
 
     def _may_mention(self, content: Fingerprint, source: bytes, words: frozenset[bytes]) -> bool:
         """A sieve over the text, so that few files are parsed."""
-        from pytest_perfcache.facts.mentions import reflective_text
-
         key = (content, words)
         if key not in self._sieved:
+            from pytest_perfcache.facts.mentions import reflective_text
+
             self._sieved[key] = any(word in source for word in words) or reflective_text(source)
         return self._sieved[key]
 
