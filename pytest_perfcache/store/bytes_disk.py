@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from diskcache.core import MODE_BINARY, MODE_RAW, UNKNOWN, Disk
 from pytest_perfcache.errors import StoreError
 
 _FILENAME: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val")
+_DRAWS: Final = 10
 
 
 class ForeignRowError(StoreError):
@@ -49,8 +51,8 @@ class BytesDisk(Disk):  # type: ignore[misc]  # diskcache has no types
             raise ForeignRowError(f"a value is bytes, not {type(value).__name__}")
         if len(value) < self.min_file_size:
             return len(value), MODE_RAW, None, value
-        filename, _ = self.filename(key, value)
-        self._write(str(self._own_path(filename)), iter((value,)), "xb")
+        filename, path = self._new_file(key, value)
+        self._write(str(path), iter((value,)), "xb")
         return len(value), MODE_BINARY, filename, None
 
     def fetch(self, mode: object, filename: object, value: object, read: bool) -> bytes:
@@ -73,6 +75,14 @@ class BytesDisk(Disk):  # type: ignore[misc]  # diskcache has no types
         except ForeignRowError:
             return
         super().remove(str(path))
+
+    def _new_file(self, key: object, value: bytes) -> tuple[str, Path]:
+        """Draw the name of a new file; return it and its path. A name that a link leads out of is drawn again."""
+        for _ in range(_DRAWS):
+            filename, _full_path = self.filename(key, value)
+            with suppress(ForeignRowError):
+                return filename, self._own_path(filename)
+        raise ForeignRowError(f"links lead out of the store at all of {_DRAWS} places")
 
     def _own_path(self, filename: object) -> Path:
         """Return the path of one of this store's files, which no link leads out of its directory."""

@@ -76,11 +76,13 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     clock = Clock()
     directory = tmp_path / "store"
     store = disk_store(directory, clock=clock, size_limit_bytes=1000)
-    store.set_many(SOUND)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "urandom", bytes)  # a drawn name could be in the directory that is planted
+        store.set_many(SOUND)
     store.close()
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
@@ -203,6 +205,29 @@ def test_text_that_is_no_utf_8_is_not_believed(place: Place, column: str, use: C
         return
 
     use(place)
+
+
+def test_a_new_file_is_not_written_where_a_link_leads_out(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted_way_out(place)
+    drawn = iter([b"\xab" + bytes(15), b"\x01" + bytes(15)])
+    monkeypatch.setattr(os, "urandom", lambda _: next(drawn))
+
+    place.store.set("new", bytes(200))
+
+    assert place.store.get("new") == bytes(200)
+    assert next(drawn, None) is None
+    assert [path.name for path in (place.victim.parent / "outside").rglob("*.val")] == [Path(OWN_NAME).name]
+
+
+def test_a_store_full_of_links_that_lead_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "00").symlink_to(tmp_path / "outside")
+    monkeypatch.setattr(os, "urandom", bytes)
+
+    with pytest.raises(ForeignRowError, match="links lead out"):
+        BytesDisk(str(tmp_path), min_file_size=1).store(b"value", False)
+
+    assert not list((tmp_path / "outside").iterdir())
 
 
 INHERITED: list[Callable[[Cache], object]] = [
