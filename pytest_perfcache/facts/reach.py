@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANY_IMPORT, ANYTHING, OWN_MODULE, SIGNATURES
@@ -47,9 +48,9 @@ class Reach:
         self._change = _Change.of(rebound)
         self._target = _Target(rebound.path)
         self._seen: dict[Fact, str] = {}
-        self._mentioned: dict[Fact, frozenset[str] | None] = {}
-        self._carried: dict[Fact, dict[str, str]] = {}
-        self._named: dict[tuple[Fact, frozenset[bytes]], frozenset[str]] = {}
+        self._words = self._change.words | self._target.words
+        self._mentioned = cache(code.mentions)
+        self._carriers = cache(self._carried_by)
         self._shown: dict[tuple[Fact, str], tuple[bool, bool]] = {}
 
     def to(self, facts: Iterable[Fact]) -> str | None:
@@ -85,19 +86,10 @@ class Reach:
         return self._change.named(mentions, "$" if path == self._rebound.path else "")
 
     def _mentions(self, fact: Fact) -> frozenset[str] | None:
-        if fact not in self._mentioned:
-            self._mentioned[fact] = self._code.mentions(fact, self._change.words | self._target.words)
-        return self._mentioned[fact]
+        return self._mentioned(fact, self._words)
 
-    def _carriers(self, fact: Fact) -> dict[str, str]:
-        if fact not in self._carried:
-            self._carried[fact] = self._change.carriers(self._mentions(fact) or frozenset())
-        return self._carried[fact]
-
-    def _names(self, fact: Fact, words: frozenset[bytes]) -> frozenset[str]:
-        if (fact, words) not in self._named:
-            self._named[fact, words] = self._code.mentions(fact, words) or frozenset()
-        return self._named[fact, words]
+    def _carried_by(self, fact: Fact) -> dict[str, str]:
+        return self._change.carriers(self._mentions(fact) or frozenset())
 
     def _by_annotation(self, facts: Sequence[Fact]) -> str | None:
         """Annotations are looked at by who looks at signatures, of whatever function, or names the function."""
@@ -109,7 +101,7 @@ class Reach:
         wanted = {SIGNATURES, ANYTHING, *carriers, *(f"${name}" for name in carriers)}
         words = frozenset(name.encode() for name in carriers)
         for fact in facts:
-            for name in sorted(wanted & self._names(fact, words)):
+            for name in sorted(wanted & (self._mentioned(fact, words) or frozenset())):
                 changed = carriers.get(name.removeprefix("$"), self._change.anything)
                 return f"{self._change.describe(changed)}, and {fact.key} names a function with it in its signature"
         return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 from pytest_perfcache.decide.learn import learn
 from pytest_perfcache.facts.digest import fingerprint
@@ -37,20 +37,6 @@ from pytest_perfcache.trace.tracing import Tracing
 from pytest_perfcache.trace.unit import Touched, numbers_in
 
 _SKELETON: Final = f"{Kind.SKELETON}:"
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-class _Made(dict[_Key, _Value]):
-    """Values that are made when they are first asked for."""
-
-    def __init__(self, make: Callable[[_Key], _Value]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, key: _Key) -> _Value:
-        value = self[key] = self._make(key)
-        return value
 
 
 class Harvest:
@@ -70,17 +56,17 @@ class Harvest:
         self._given = inputs
         self._distributions = distributions
         self._now = now
-        self._modules = _Made(self._module_facts)
-        self._blocks = _Made(self._block_fact)
+        self._modules = cache(self._module_facts)
+        self._blocks = cache(self._block_fact)
         self._loaded = 0
-        self._at_import = _Made(self._import_blocks)
-        self._used = _Made(self._input_facts)
-        self._moved_modules = _Made(self._first_moved)
-        self._moved_inputs = _Made(self._first_lost)
-        self._imports = _Made(self._import_facts)
-        self._owned = _Made(self._owners)
-        self._distributed = _Made(self._distribution_facts)
-        self._searched = _Made(self._search_facts)
+        self._at_import = cache(self._import_blocks)
+        self._used = cache(self._input_facts)
+        self._moved_modules = cache(self._first_moved)
+        self._moved_inputs = cache(self._first_lost)
+        self._imports = cache(self._import_facts)
+        self._owned = cache(self._owners)
+        self._distributed = cache(self._distribution_facts)
+        self._searched = cache(self._search_facts)
         self._resolver = ImportResolver(tracing.places)
         self._entries = self._resolver.project_entries()
         self._facts: dict[Fact, Fact] = {}
@@ -108,7 +94,7 @@ class Harvest:
 
     def _moved_among(self, touched: Touched) -> str:
         """The first thing that is not what it was when it was used; empty where all is."""
-        return self._moved_modules[touched.modules] or self._moved_inputs[touched.inputs]
+        return self._moved_modules(touched.modules) or self._moved_inputs(touched.inputs)
 
     def _first_moved(self, mask: int) -> str:
         paths = (self._tracing.modules.by_number[number].path for number in numbers_in(mask))
@@ -126,15 +112,15 @@ class Harvest:
         loaded = len(self._tracing.modules.by_number)
         if loaded != self._loaded:  # one of them again, perhaps with another content
             self._loaded = loaded
-            self._blocks.clear()
-            self._at_import.clear()
+            self._blocks.cache_clear()
+            self._at_import.cache_clear()
         shared = (
-            self._modules[touched.modules],
-            self._at_import[touched.at_import],
-            self._used[touched.inputs],
-            self._imports[self._tracing.modules.imported(touched)],
+            self._modules(touched.modules),
+            self._at_import(touched.at_import),
+            self._used(touched.inputs),
+            self._imports(self._tracing.modules.imported(touched)),
         )
-        return shared, [*map(self._blocks.__getitem__, touched.ran), *self._line_facts(touched)]
+        return shared, [*map(self._blocks, touched.ran), *self._line_facts(touched)]
 
     def _line_facts(self, touched: Touched) -> Iterator[Fact]:
         """Code that looks at line numbers depends on all of the files whose functions ran, and that it imports; what is
@@ -148,7 +134,7 @@ class Harvest:
             yield self._fact(f"{Kind.SOURCE}:{path}", modules.content(path))
 
     def _import_blocks(self, numbers: frozenset[int]) -> tuple[Fact, ...]:
-        return tuple(map(self._blocks.__getitem__, sorted(numbers)))
+        return tuple(map(self._blocks, sorted(numbers)))
 
     def _block_fact(self, number: int) -> Fact:
         path, qualname = self._tracing.recorder.codes.names[number]
@@ -167,9 +153,9 @@ class Harvest:
 
     def _import_facts(self, names: frozenset[str]) -> tuple[Fact, ...]:
         """Where each imported name comes from, and what the installed ones hold."""
-        closure = frozenset[str]().union(*map(self._owned.__getitem__, names))
-        facts = self._distributed[closure]
-        return (*facts, *chain.from_iterable(map(self._searched.__getitem__, sorted(names))))
+        closure = frozenset[str]().union(*map(self._owned, names))
+        facts = self._distributed(closure)
+        return (*facts, *chain.from_iterable(map(self._searched, sorted(names))))
 
     def _owners(self, name: str) -> frozenset[str]:
         """The distributions that a top-level name stands on."""

@@ -110,8 +110,6 @@ class AuditObserver:
     def handle(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "open" and not args[2] & _CHANGING and self._inputs.is_foreign(args[0]):
             return  # most of what is opened, and not worth the question who asks
-        if self.busy():
-            return
         handler = self._handlers[event]
         self.guarded(lambda: handler(*args))
 

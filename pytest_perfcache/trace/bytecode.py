@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Final, NamedTuple
 
 from pytest_perfcache.trace.codes import SUSPENDS, argument_at
-from pytest_perfcache.trace.containers import CACHES
+from pytest_perfcache.trace.containers import BACKWARD, CACHES, JUMPS
 
 _RESUME: Final = opcode.opmap["RESUME"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
@@ -30,8 +30,6 @@ _PRECALL: Final = opcode.opmap.get("PRECALL")
 _CALL: Final = opcode.opmap["CALL"]
 _POP_TOP: Final = opcode.opmap["POP_TOP"]
 _RETURNS: Final = frozenset(opcode.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opcode.opmap)
-_JUMPS: Final = frozenset(opcode.hasjrel)
-_BACKWARD: Final = frozenset(code for name, code in opcode.opmap.items() if "BACKWARD" in name)
 _NULL_BEHIND: Final = sys.version_info >= (3, 13)
 """Whether the empty place belongs behind what is called."""
 _ENTRY: Final = re.compile(rb"[\x80-\xff][\0-\x7f]*")
@@ -161,10 +159,10 @@ def _settled(raw: bytes, insertions: Mapping[int, bytes]) -> tuple[_Moves, list[
 
 def _jumps(raw: bytes, moves: _Moves) -> Iterator[_Jump]:
     for unit, found in enumerate(raw[::2]):
-        if found in _JUMPS:
+        if found in JUMPS:
             argument, first = argument_at(raw, 2 * unit)
             behind = 1 + CACHES.get(found, 0)
-            sign = -1 if found in _BACKWARD else 1
+            sign = -1 if found in BACKWARD else 1
             at = moves.itself(unit)
             argument = sign * (moves.target(unit + behind + sign * argument) - at - behind)
             yield _Jump(at, argument, unit - first // 2 + 1 + moves.wider.get(first, 0), first)

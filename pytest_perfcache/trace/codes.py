@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.model import enclosing_name
+from pytest_perfcache.trace.helped import CO_OPTIMIZED
 from pytest_perfcache.trace.keys import MODULES, Keys, keys_of
 from pytest_perfcache.trace.stateful import CO_GENERATOR, Stateful, may_be_stateful, stateful
 
@@ -30,7 +31,6 @@ _LINES_IN_TESTS: Final = frozenset(
     """.split()
 )
 """A test that uses these looks at the number. Elsewhere they serve messages, or a parser's own lines."""
-CO_OPTIMIZED: Final = 0x1
 CO_NEWLOCALS: Final = 0x2
 CO_COROUTINE: Final = 0x80
 CO_ITERABLE_COROUTINE: Final = 0x100

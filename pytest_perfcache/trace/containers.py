@@ -60,8 +60,8 @@ _PAIRS: Final = {
     if name in opcode.opmap
 }
 """Instructions that came with 3.13 and do the work of two."""
-_JUMPS: Final = frozenset(opcode.hasjrel)
-_BACKWARD: Final = frozenset(code for name, code in opcode.opmap.items() if "BACKWARD" in name)
+JUMPS: Final = frozenset(opcode.hasjrel)
+BACKWARD: Final = frozenset(code for name, code in opcode.opmap.items() if "BACKWARD" in name)
 _new: Final = tuple.__new__
 """Of a named tuple it takes half the time that its class takes."""
 
@@ -164,6 +164,14 @@ def _changing_calls(code: CodeType, instructions: list[Instruction]) -> Iterator
             yield at
 
 
+def local_of(one: Instruction) -> int | None:
+    """The number of the variable that is on top of the stack after this instruction.
+
+    What functions inside this one use too, a comprehension of 3.11 among them, is loaded otherwise, by the same number.
+    """
+    return one.argument if one.name.startswith(("LOAD_FAST", "LOAD_DEREF")) else None
+
+
 def is_method(one: Instruction) -> bool:
     """Whether a method is loaded to be called at once."""
     return one.name == "LOAD_METHOD" or (one.name == "LOAD_ATTR" and bool(ATTRIBUTE_SHIFT and one.argument & 1))
@@ -171,12 +179,12 @@ def is_method(one: Instruction) -> bool:
 
 def jump_targets(instructions: Iterable[Instruction]) -> list[int]:
     """Offsets to which jumps lead; all are relative since 3.11."""
-    return [one.offset + 2 + 2 * _distance(one) for one in instructions if one.operation in _JUMPS]
+    return [one.offset + 2 + 2 * _distance(one) for one in instructions if one.operation in JUMPS]
 
 
 def _distance(jump: Instruction) -> int:
     """From the next instruction, in units; what is cached behind the jump counts."""
-    return CACHES.get(jump.operation, 0) + (-jump.argument if jump.operation in _BACKWARD else jump.argument)
+    return CACHES.get(jump.operation, 0) + (-jump.argument if jump.operation in BACKWARD else jump.argument)
 
 
 def is_joined(targets: list[int], first: Instruction, last: Instruction) -> bool:
@@ -329,7 +337,7 @@ def is_found(code: CodeType, instructions: list[Instruction], at: int) -> bool:
     one = instructions[at]
     if one.name == "LOAD_ATTR":
         return name_of(code, one) == "__class__"
-    if not one.name.startswith(("LOAD_FAST", "LOAD_DEREF")):
+    if local_of(one) is None:
         return one.name.startswith("CALL")
     if one.argument < arguments_of(code) or outer_name(code, one.argument) in code.co_freevars:
         return False

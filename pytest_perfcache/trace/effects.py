@@ -19,7 +19,7 @@ from pytest_perfcache.trace.stateful import (
     SETTERS,
     attribute_named,
     changed,
-    may_be_stateful,
+    may_store,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def effects(code: CodeType, namespace: Mapping[str, Any]) -> frozenset[str]:
     """Names, in other modules, of what a module's body changed. ``namespace``: the module's, after its import."""
     own = {ANNOTATIONS}
     found: set[str] = set()
-    for code_of_body in filter(may_be_stateful, bodies(code)):
+    for code_of_body in filter(may_store, bodies(code)):
         found.update(_Body(code_of_body, own, namespace).changes())
     return frozenset(found)
 

@@ -13,12 +13,12 @@ from types import BuiltinFunctionType, CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.containers import (
-    ATTRIBUTE_SHIFT,
     DISPLAYS,
     KEYS,
     Instruction,
     comprehension_before,
     is_joined,
+    is_method,
     jump_targets,
     name_of,
     start_of,
@@ -86,7 +86,7 @@ def path_of(code: CodeType, instructions: list[Instruction], head: int) -> list[
             return path
         if one.name != "LOAD_ATTR":
             return path if instructions[at + 1].name in KEYS else None
-        if ATTRIBUTE_SHIFT and one.argument & 1:
+        if is_method(one):
             return path
         path.append(name_of(code, one))
     return None

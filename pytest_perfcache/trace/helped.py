@@ -24,6 +24,7 @@ from pytest_perfcache.trace.containers import (
     codes_of,
     effect,
     is_method,
+    local_of,
     name_of,
 )
 from pytest_perfcache.trace.looking import attributes
@@ -109,8 +110,9 @@ def _arguments(code: CodeType, instructions: list[Instruction]) -> Iterator[tupl
     """Where arguments are loaded, and their numbers; those that inner functions use too have the same ones."""
     count = arguments_of(code)
     for at, one in enumerate(instructions[:-2]):
-        if one.name.startswith(("LOAD_FAST", "LOAD_DEREF")) and one.argument < count:
-            yield at, one.argument
+        number = local_of(one)
+        if number is not None and number < count:
+            yield at, number
 
 
 def _given(code: CodeType, instructions: list[Instruction]) -> Iterator[int]:

@@ -19,7 +19,7 @@ from pytest_perfcache.facts.stats import RACY_NS, Signature, read_bytes
 from pytest_perfcache.trace.codes import bodies, import_statements
 from pytest_perfcache.trace.frameless import like_machinery
 from pytest_perfcache.trace.patches import Patches
-from pytest_perfcache.trace.stateful import may_be_stateful
+from pytest_perfcache.trace.stateful import may_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,7 +164,7 @@ class ImportObserver:
 
     @staticmethod
     def _effects(module: Module, code: CodeType, namespace: dict[str, Any]) -> frozenset[str]:
-        if not any(map(may_be_stateful, bodies(code))):
+        if not any(map(may_store, bodies(code))):
             return frozenset()
         try:
             from pytest_perfcache.trace.effects import effects  # few modules change anything of others

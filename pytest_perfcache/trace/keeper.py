@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful, heads_of
+from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 
 if TYPE_CHECKING:
     import weakref
@@ -38,6 +38,7 @@ class Keeper:
         "filled",
         "first",
         "globals",
+        "heads",
         "hits",
         "holders",
         "is_property",
@@ -61,7 +62,7 @@ class Keeper:
         self.unit = unit
         self.globals, self.holders, self.attributes = state[:3]
         self.keys = state.keys
-        self.tested = state.tested
+        self.tested, self.heads = state.tested, state.heads
         self.cache: weakref.ref[Any] | None = None
         self.hits = 0
         self.named: set[str] = set()
@@ -83,4 +84,4 @@ class Keeper:
     @property
     def noted(self) -> tuple[str, ...]:
         """The variables whose objects are noted with the units that meet them."""
-        return heads_of(self.tested) if self.loose and not self.holders else self.holders
+        return self.heads if self.loose else self.holders

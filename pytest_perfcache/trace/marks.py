@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.trace import bytecode
 from pytest_perfcache.trace.codes import Codes, Read, is_function
-from pytest_perfcache.trace.stateful import heads_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -175,7 +174,7 @@ class MarkTracer:
         A variable of the function around has the name of a local one where a comprehension has it too.
         """
         state = self._codes.stateful.get(number)
-        holders = () if state is None or state.keys else state.holders or heads_of(state.tested)
+        holders = () if state is None or state.keys else state.heads
         if len(holders) != 1:
             return None
         (holder,) = holders

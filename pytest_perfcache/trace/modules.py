@@ -192,7 +192,7 @@ class Modules:
         self._looked = False
         found = whole(units)
         blocks = elsewhere = 0
-        roots = mask_of(map(self._codes.file, paths))
+        roots = self._files(paths)
         for unit in found:
             summary = unit.summed_up(self._codes)
             blocks |= summary.blocks

@@ -14,7 +14,6 @@ from types import CodeType
 from typing import Final, NamedTuple
 
 from pytest_perfcache.trace.containers import (
-    ATTRIBUTE_SHIFT,
     MUTATORS,
     SUBSCRIPTS,
     Containers,
@@ -22,6 +21,8 @@ from pytest_perfcache.trace.containers import (
     arguments_of,
     instructions_of,
     is_found,
+    is_method,
+    local_of,
     name_of,
     outer_name,
 )
@@ -71,10 +72,10 @@ class Stateful(NamedTuple):
     tested: tuple[str, ...] = ()
     """What it tests of arguments for others to fill, see :mod:`~pytest_perfcache.trace.helped`."""
 
-
-def heads_of(tested: tuple[str, ...]) -> tuple[str, ...]:
-    """The arguments of which something is tested."""
-    return tuple(dict.fromkeys(path.partition(".")[0] for path in tested))
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The variables of which something is kept, or tested for others."""
+        return self.holders or tuple(dict.fromkeys(path.partition(".")[0] for path in self.tested))
 
 
 def stateful(code: CodeType) -> Stateful | None:
@@ -155,7 +156,7 @@ def _makes_classes(code: CodeType) -> bool:
 def _class_attributes(code: CodeType, instructions: list[Instruction], containers: Containers) -> Iterator[str]:
     """Attributes at the end of ``cls.a[key] = ...``, ``cls.b.a.append(...)`` and ``owner.a = ...``."""
     for at, instruction in enumerate(instructions):
-        holder = _local(instruction)
+        holder = local_of(instruction)
         if holder is not None and holder < arguments_of(code):
             chain = changed(code, instructions[at + 1 : at + LONGEST], subscripts=containers.changes(at))
             if chain:
@@ -192,7 +193,7 @@ def changed(code: CodeType, following: list[Instruction], *, subscripts: bool) -
         attribute = name_of(code, instruction)
         if copied:
             return [*chain, attribute]
-        if instruction.name == "LOAD_METHOD" or (ATTRIBUTE_SHIFT and instruction.argument & 1):
+        if is_method(instruction):
             return chain if attribute in MUTATORS else None
         chain.append(attribute)
     return None
@@ -216,7 +217,7 @@ def _lazy_holders(code: CodeType, instructions: list[Instruction], containers: C
     found: set[str] = set()
     for instruction, following in pairwise(instructions):
         if following.name == "STORE_ATTR" and (guarded or code.co_names[following.argument] in tested):
-            holder = _local(instruction)
+            holder = local_of(instruction)
             if holder is not None and holder < arguments_of(code):
                 found.add(code.co_varnames[holder])
     return found | set(_filled_holders(code, instructions, tested, containers, guarded=guarded))
@@ -247,7 +248,7 @@ def _filled_holders(
     """Arguments at the head of ``self.prices[key] = ...``, ``self.found.append(...)`` and ``setattr(self, ...)``."""
     by_name = "setattr" in code.co_names or "__setattr__" in code.co_names
     for at, instruction in enumerate(instructions):
-        holder = _local(instruction)
+        holder = local_of(instruction)
         if holder is None or holder >= arguments_of(code):
             continue
         chain = changed(code, instructions[at + 1 : at + LONGEST], subscripts=containers.changes(at))
@@ -258,15 +259,9 @@ def _filled_holders(
 
 def _tests_itself(instructions: list[Instruction], holder: int) -> bool:
     """Whether the argument itself is tested, as in ``if not found: found.append(...)``."""
-    return any(following.name.startswith(_TRUTH) and _local(one) == holder for one, following in pairwise(instructions))
-
-
-def _local(instruction: Instruction) -> int | None:
-    """The number of the variable that is on top of the stack after this instruction.
-
-    What functions inside this one use too, a comprehension of 3.11 among them, is loaded otherwise, by the same number.
-    """
-    return instruction.argument if instruction.name.startswith(("LOAD_FAST", "LOAD_DEREF")) else None
+    return any(
+        following.name.startswith(_TRUTH) and local_of(one) == holder for one, following in pairwise(instructions)
+    )
 
 
 def _tested_attributes(code: CodeType, instructions: list[Instruction]) -> Iterator[str]:
