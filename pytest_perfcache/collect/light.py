@@ -144,6 +144,8 @@ class LightFunction(pytest.Function):
         self.fixturenames = list(row.fixtures)
         self.funcargs = {}
         self.keywords.update(dict.fromkeys(row.attributes, True))
+        if row.parametrized:
+            self.keywords[row.name.removeprefix(f"{row.original}[").removesuffix("]")] = True
         _mark(self, module.sketch, row.marks, lambda: self.real)
         self._given = set(map(id, self.own_markers))
 

@@ -16,6 +16,7 @@ _LAZY = frozenset(("parametrize", "usefixtures"))
 """Marks kept by name alone: long, and wanted by pytest only when a test is collected or run."""
 
 
+_identity = object.__hash__  # `id` is an audit event
 _Node: TypeAlias = pytest.Item | pytest.Collector
 
 
@@ -37,6 +38,8 @@ class _Sketcher:
         self._table: dict[str, int] = {}
         self._known: dict[int, int] = {}
         self._classes: list[ClassSketch] = []
+        self._first: dict[tuple[int, int, str, int], ItemSketch] = {}
+        """The first test of each parametrized function: the others differ in names and marks alone."""
         self._numbers: dict[pytest.Collector, int] = {module: -1}
 
     def sketch(self, items: Iterable[pytest.Item]) -> Sketch | None:
@@ -54,8 +57,13 @@ class _Sketcher:
         return Sketch(tuple(self._marks), own, tuple(self._classes), tuple(rows), tuple(sorted(held)))
 
     def _item(self, item: pytest.Function, parent: int) -> ItemSketch:
+        key = _identity(item.function), parent, item.originalname, _identity(item.fixturenames)
+        first = self._first.get(key)
+        if first is not None and type(item) is pytest.Function:
+            domain = first.domain.removesuffix(first.name) + item.name
+            return first._replace(name=item.name, domain=domain, marks=self._own_marks(item))
         path, line, domain = item.location
-        return ItemSketch(
+        found = ItemSketch(
             item.name,
             item.originalname,
             parent,
@@ -68,6 +76,9 @@ class _Sketcher:
             tuple(item.fixturenames),
             hasattr(item, "callspec"),
         )
+        if type(item) is pytest.Function and found.parametrized and domain.endswith(item.name):
+            self._first[key] = found
+        return found
 
     def _number(self, node: pytest.Collector | None) -> int | None:
         """The number of a class; None for a collector of another kind."""
@@ -87,7 +98,7 @@ class _Sketcher:
         return tuple(map(self._number_of_mark, self._marks_of(node)))
 
     def _number_of_mark(self, mark: pytest.Mark) -> int:
-        identity = object.__hash__(mark)  # the tests of a parametrized function share their marks
+        identity = _identity(mark)  # the tests of a parametrized function share their marks
         found = self._known.get(identity)
         if found is None:
             arguments = None if mark.name in _LAZY else pack(mark.args, dict(mark.kwargs))

@@ -77,7 +77,7 @@ class _Phases:
 
     def outcome(self) -> Outcome:
         """The gravest; a pass is one only when the test was called and torn down."""
-        gravest = min(self.outcomes, key=_GRAVITY.index)
+        gravest = min(self.outcomes, key=_RANK.__getitem__)
         complete = {"call", "teardown"} <= self.phases
         return gravest if complete or gravest is not Outcome.PASSED else Outcome.INTERRUPTED
 
@@ -91,6 +91,7 @@ _GRAVITY: Final = (
     Outcome.SKIPPED,
     Outcome.PASSED,
 )
+_RANK: Final = {outcome: rank for rank, outcome in enumerate(_GRAVITY)}
 
 
 class Unseen(NamedTuple):

@@ -31,8 +31,8 @@ class Scopes(Protocol):
     def leave(self, number: int) -> None:
         """The function returns; not told when it raises."""
 
-    def knows(self, number: int, holder: object) -> bool:
-        """Whether it need not be told of a start with this first argument."""
+    def meets(self, number: int, holder: object) -> bool:
+        """The function starts, and works on this object alone; whether that is all there is to be told of its start."""
 
 
 class CallTracer(Protocol):

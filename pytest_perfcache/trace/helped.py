@@ -198,12 +198,18 @@ def tested_globals(code: CodeType, instructions: list[Instruction]) -> Iterator[
         if following.name == "LOAD_ATTR" and not is_method(following):
             if _is_test(code, instructions[at + 2 : at + 4]):
                 tested.setdefault(name, set()).add(f"{name}.{name_of(code, following)}")
-        elif following.name != "STORE_FAST" and _is_test(code, instructions[at + 1 : at + 3]):
+        elif not _is_compared_with(instructions, at) and _is_test(code, instructions[at + 1 : at + 3]):
             tested.setdefault(name, set()).add(name)
         if (is_method(following) and name_of(code, following) != "get") or _is_passed(instructions, at):
             given.add(name)
     for name in tested.keys() & given - sys.stdlib_module_names:
         yield from tested[name]
+
+
+def _is_compared_with(instructions: list[Instruction], at: int) -> bool:
+    """Whether the global is only given another name, or is what something else may be, as in ``value is MISSING``."""
+    following = instructions[at + 1].name
+    return following == "STORE_FAST" or (following == "IS_OP" and instructions[at - 1].name != "LOAD_CONST")
 
 
 def _called_before(code: CodeType, instructions: list[Instruction], at: int) -> str:
@@ -213,12 +219,17 @@ def _called_before(code: CodeType, instructions: list[Instruction], at: int) -> 
 
 
 def _is_test(code: CodeType, following: list[Instruction]) -> bool:
-    if not following:
+    if not following or _is_asserted(code, following[0]):
         return False
     first = following[0]
     if first.name.startswith(_TESTS) or (is_method(first) and name_of(code, first) == "get"):
         return True
     return len(following) > 1 and first.name.startswith("LOAD_") and following[1].name.startswith(_COMPARISONS)
+
+
+def _is_asserted(code: CodeType, one: Instruction) -> bool:
+    """Whether pytest's rewriter keeps a part of an assertion here: nobody fills what is asserted to be there."""
+    return one.name == "STORE_FAST" and code.co_varnames[one.argument].startswith("@py_")
 
 
 class _Open(NamedTuple):
@@ -249,13 +260,17 @@ class Helped:
             instance = variables.get(name)
             if is_scalar(instance):
                 continue
-            known = self._filled.get((keeper.number, _identity(instance)))
-            if known is not None and known[1] != unit.name and (known[0] is None or known[0]() is instance):
-                keeper.exact = True
-                unit.stand_on(keeper.unit)
+            self.find(keeper, instance, unit)
             if not keeper.loose:
                 reference = _reference(instance) or partial(_itself, instance)
                 self.open.append(_Open(depth, keeper, unit, reference, attribute, _state(instance, attribute)))
+
+    def find(self, keeper: Keeper, instance: object, unit: Unit) -> None:
+        """Stand on the function's scope where an earlier unit was seen to fill this object in it."""
+        known = self._filled.get((keeper.number, _identity(instance)))
+        if known is not None and known[1] != unit.name and (known[0] is None or known[0]() is instance):
+            keeper.found()
+            unit.stand_on(keeper.unit)
 
     def end(self, depth: int) -> None:
         """The scopes from this depth on are closed: note what was filled in them."""

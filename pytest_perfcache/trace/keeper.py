@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from pytest_perfcache.trace.unit import Unit
     from pytest_perfcache.trace.versions import Version
+
+_PATIENCE: Final = 20
+"""Units after which a function that was never found to keep anything for a later one loses its scope."""
 
 
 class Keeper:
@@ -23,9 +26,10 @@ class Keeper:
     ``filled``: objects that it may have filled since something was not there, with their attributes then;
     ``first``: values of outer variables when it first ran, where they are such that many are alike;
     ``defaults``: default values of its arguments that can be changed, with their state when a unit first came by;
-    ``units``: how many entered it; ``loose``: it has no scope now; ``was_loose``: it had none for a while;
-    ``exact``: it always has one; ``keys``: arguments by which it looks up loaded modules;
-    ``tested``: what it tests of arguments that others fill.
+    ``units``: how many entered it since it was last found to keep something for a later one; ``patience``: after how
+    many of them it loses its scope; ``loose``: it has none now; ``was_loose``: it had none for a while;
+    ``unseen``: units that entered it without one, and may have changed its globals; ``exact``: it always has one;
+    ``keys``: arguments by which it looks up loaded modules; ``tested``: what it tests of arguments that others fill.
     """
 
     __slots__ = (
@@ -48,10 +52,12 @@ class Keeper:
         "named",
         "namespace",
         "number",
+        "patience",
         "readers",
         "tested",
         "unit",
         "units",
+        "unseen",
         "versions",
         "was_loose",
     )
@@ -76,12 +82,19 @@ class Keeper:
         self.defaults: list[tuple[object, Version | None]] = []
         self.readers: tuple[tuple[int, int], int] = ((0, 0), 0)
         self.units = 0
+        self.patience = _PATIENCE
         self.exact = (
-            not (self.holders or self.tested) or bool(self.globals or self.attributes or self.keys) or name in ON_DEMAND
+            not (self.holders or self.tested or self.globals) or bool(self.attributes or self.keys) or name in ON_DEMAND
         )
         self.loose = self.was_loose = False
+        self.unseen: list[Unit] = []
 
     @property
     def noted(self) -> tuple[str, ...]:
         """The variables whose objects are noted with the units that meet them."""
-        return self.heads if self.loose else self.holders
+        return self.heads if self.was_loose else self.holders
+
+    def found(self) -> None:
+        """It was found to keep something for a later unit: it has a scope for twice as many units as before."""
+        self.units = 0
+        self.patience *= 2

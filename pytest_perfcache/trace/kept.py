@@ -41,8 +41,6 @@ _ACTIVATIONS: Final = 500
 _PLACEHOLDERS: Final = (*SMALL, type, FunctionType)
 _identity: Final = object.__hash__
 """Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
-_SETTLED: Final = 20
-"""Units after which a function that was never found to keep anything for a later one loses its scope."""
 _MUCH: Final = 200
 """Elements of an object that is told by its place alone, to spare the time."""
 _MANY: Final = 1000
@@ -121,12 +119,8 @@ class Kept:
         unit = self._current()
         if not keeper.loose:
             self._gather()
-            if not keeper.activations:
-                self._entered.append(keeper)
-            keeper.activations += 1
-            if keeper.activations == _ACTIVATIONS and not keeper.keys:
-                self.busy.add(number)
-                self.closed.add(number)
+        if not keeper.loose or keeper.globals:
+            self._count(keeper, unit)
         if frame is None or unit is None:
             return
         if (keeper.globals or keeper.attributes) and unit is not keeper.unit and not unit.name.startswith("test "):
@@ -134,9 +128,20 @@ class Kept:
         try:
             self._look(keeper, frame, unit)
         except Exception as error:
-            unit.spoil(f"observing what {keeper.name} keeps failed: {error!r}")
+            unit.spoil(_failed(keeper, error))
         if not keeper.loose:
             self.open.append(keeper)
+
+    def _count(self, keeper: Keeper, unit: Unit | None) -> None:
+        """One entry more in this unit; a function of which only globals matter is asked no more once it is loose."""
+        if not keeper.activations:
+            self._entered.append(keeper)
+        keeper.activations += 1
+        if keeper.loose and unit is not None:
+            keeper.unseen.append(unit)
+        if (keeper.activations == _ACTIVATIONS and not keeper.keys) or (keeper.loose and not keeper.heads):
+            self.busy.add(keeper.number)
+            self.closed.add(keeper.number)
 
     def leave(self, number: int) -> None:
         """The function returns."""
@@ -149,12 +154,23 @@ class Kept:
             if self._present:
                 self._let_go(len(self.open))
 
-    def knows(self, number: int, holder: object) -> bool:
-        """Whether nothing is to be noted of the function's start: it is loose, and the unit met the object before."""
+    def meets(self, number: int, holder: object) -> bool:
+        """Note the one object that a loose function works on; whether its start needs no more than this."""
         if number not in self._loose:
             return False
         known = self._met.get(_identity(holder))
-        return known is not None and known[2] is self._stack[-1] and known[0]() is holder
+        if known is not None and known[2] is self._stack[-1] and known[0]() is holder:
+            return True
+        keeper, unit = self.keepers[number], self._current()
+        if keeper.globals or unit is None:
+            return False
+        try:
+            if keeper.tested:
+                self._helped.find(keeper, holder, unit)
+            self._meet(keeper, holder, unit)
+        except Exception as error:
+            unit.spoil(_failed(keeper, error))
+        return keeper.loose
 
     def settle(self, unit: Unit, blocks: int) -> None:
         """The outermost unit ends: let it stand on what it met, and look at what it left behind.
@@ -163,7 +179,7 @@ class Kept:
         """
         self.open.clear()
         self._helped.end(0)
-        self.closed -= self.busy
+        self.closed -= self.busy - self._loose
         self.busy.clear()
         for keeper in self._active:
             if blocks & self._readers_of(keeper):
@@ -175,7 +191,7 @@ class Kept:
         for keeper in self._caches:
             self._count_hits(keeper, unit)
         for keeper in self._entered:
-            self._leave_behind(keeper)
+            self._leave_behind(keeper, unit)
         self._entered.clear()
         self._let_go(0)
         if len(self._met) > self._many:
@@ -234,8 +250,10 @@ class Kept:
                 keeper.exact = True
             if holder in code.co_freevars and issubclass(type(value), _PLACEHOLDERS):
                 self._compare(keeper, holder, value, unit)
-            else:
+            elif keeper.loose or keeper.is_property or holder in keeper.holders:
                 self._meet(keeper, value, unit)
+            else:
+                self._meet_again(value, unit)
             if code.co_name in ON_DEMAND:
                 self._fill(keeper, value, frame.f_globals)
 
@@ -263,7 +281,7 @@ class Kept:
             self._met[number] = known
         elif (known[1] != unit.name or known[2] not in (None, unit)) and not _is_bare(instance):
             self._tighten(keeper)
-            keeper.exact = True
+            keeper.found()
             unit.stand_on(keeper.unit)
             if keeper.was_loose and known[2] is not None:
                 unit.stand_on(known[2])
@@ -271,6 +289,12 @@ class Kept:
             self._met[number] = (known[0], known[1], unit)
         if keeper.is_property:
             keeper.computed.append(known[0])
+
+    def _meet_again(self, instance: object, unit: Unit) -> None:
+        """The function has a scope, in which others fill objects: this one may have been filled while it had none."""
+        known = self._met.get(_identity(instance))
+        if known is not None and known[2] not in (None, unit) and known[0]() is instance:
+            unit.stand_on(known[2])
 
     def _compare(self, keeper: Keeper, holder: str, value: object, unit: Unit) -> None:
         """A variable of the function around: kept from before where it is not what it started with."""
@@ -325,21 +349,20 @@ class Kept:
             keeper.hits = hits
             unit.stand_on(keeper.unit)
 
-    def _leave_behind(self, keeper: Keeper) -> None:
+    def _leave_behind(self, keeper: Keeper, unit: Unit) -> None:
         """Find out whether the unit that ends left something that a later one can find by name."""
         keeper.activations = 0
         keeper.units += 1
-        if keeper.units >= _SETTLED and not keeper.exact:
-            keeper.loose = keeper.was_loose = True
-            self._loose.add(keeper.number)
-            self.closed.add(keeper.number)
         if keeper.attributes:
             self._activate(keeper, set(keeper.attributes))
         if any(before is not None and not same(before, version(value)) for value, before in keeper.defaults):
             self._activate(keeper, {keeper.name})
         if keeper.namespace is not None:
-            self._compare_globals(keeper)
+            if self._compare_globals(keeper):
+                for unseen in (*keeper.unseen, *((unit,) if keeper.unseen else ())):
+                    keeper.unit.stand_on(unseen)
             keeper.namespace = None
+        keeper.unseen.clear()
         for reference, before, namespace in keeper.filled:
             instance = reference()
             if instance is not None:
@@ -350,18 +373,30 @@ class Kept:
             outlived = any(reference() is not None for reference in keeper.computed)
             self._activate(keeper, {keeper.name} if outlived else set())
             keeper.computed.clear()
+        if keeper.units >= keeper.patience and not keeper.exact:
+            keeper.loose = keeper.was_loose = True
+            self._loose.add(keeper.number)
+            self.closed.add(keeper.number)
 
-    def _compare_globals(self, keeper: Keeper) -> None:
+    def _compare_globals(self, keeper: Keeper) -> bool:
+        """Whether one of its globals changed. From then on the function always has a scope."""
         namespace = keeper.namespace or {}
         now = {name: version(find(namespace, name)) for name in keeper.versions}
         changed = {name for name, found in now.items() if not same(found, keeper.versions[name])}
         self._activate(keeper, {name.rpartition(".")[2] for name in changed})
         keeper.versions = {name: found for name, found in now.items() if name not in changed}
+        return bool(changed)
 
     def _activate(self, keeper: Keeper, names: set[str]) -> None:
         if names and not keeper.named:
             self._active.append(keeper)
+            keeper.exact = True
+            self._tighten(keeper)
         keeper.named |= names
+
+
+def _failed(keeper: Keeper, error: Exception) -> str:
+    return f"observing what {keeper.name} keeps failed: {error!r}"
 
 
 def _is_bare(instance: object) -> bool:

@@ -206,7 +206,7 @@ def _enter(link: _Link, number: int) -> None:
 def _enter_on(link: _Link, number: int, holder: object) -> None:
     """The same, with the object that the code works on: the frame is asked for only where that is not enough."""
     scopes = link.scopes
-    if scopes is not None and number not in scopes.busy and not scopes.knows(number, holder):
+    if scopes is not None and number not in scopes.busy and not scopes.meets(number, holder):
         scopes.enter(number, _getframe(1))
 
 

@@ -201,12 +201,26 @@ def test_what_collect_only_shows_stays_the_same(settled: Project) -> None:
     assert settled.run("--collect-only").said == settled.run("--collect-only", "-p", "no:perfcache").said
 
 
+def seen_by_hook(run: Session) -> list[str]:
+    return sorted(line for line in run.output.splitlines() if line.startswith("SEEN"))
+
+
 def test_a_hook_sees_the_same_tests(settled: Project) -> None:
     settled.write("conftest.py", HOOK)
     real, light = settled.run("-s"), settled.run("-s")
-    seen = [sorted(line for line in run.output.splitlines() if line.startswith("SEEN")) for run in (real, light)]
-    assert seen[0] == seen[1]
-    assert len(seen[0]) == 4
+    assert seen_by_hook(real) == seen_by_hook(light)
+    assert len(seen_by_hook(real)) == 4
+    assert light.imported == []
+
+
+def test_a_hook_sees_the_same_parametrized_tests(project: Project) -> None:
+    project.write("tests/test_many.py", PARAMETRIZED)
+    project.write("conftest.py", HOOK.replace('hasattr(item, "callspec"), ', ""))  # the real one is asked for that
+    real = project.run("-s")
+    project.run("-s")
+    light = project.run("-s")
+    assert seen_by_hook(real) == seen_by_hook(light)
+    assert len(seen_by_hook(real)) == 4 + 2 * 2 + 3 + 2
     assert light.imported == []
 
 
@@ -231,6 +245,26 @@ def test_who_asks_for_the_function_gets_the_real_one(settled: Project) -> None:
     assert answers == ["GOT test_one TestCart test_cart True", "GOT test_unit Suite test_other True"]
     assert light.imported == ["test_cart", "test_other"]
     assert light.last == "4 cached"
+
+
+PARAMETRIZED = f"""\
+{NOTE_IMPORT}
+import pytest
+
+class Base:
+    @pytest.mark.parametrize("x", [1, pytest.param(2, marks=pytest.mark.slow)])
+    def test_x(self, x): pass
+
+class TestOne(Base): pass
+class TestTwo(Base): pass
+
+@pytest.mark.parametrize("x", ["test_y", "", "[]"])
+def test_y(x, tmp_path): pass
+
+@pytest.mark.parametrize("x", [1, 2])
+def test_z(x): pass
+test_z.nickname = True
+"""
 
 
 ASK = """\

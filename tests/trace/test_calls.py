@@ -248,7 +248,7 @@ class Heard:
     def leave(self, number: int) -> None:  # noqa: ARG002 - the protocol's
         self.told.append("leave")
 
-    def knows(self, number: int, holder: object) -> bool:  # noqa: ARG002 - the protocol's
+    def meets(self, number: int, holder: object) -> bool:  # noqa: ARG002 - the protocol's
         self.asked.append(holder)
         return False
 

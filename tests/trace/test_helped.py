@@ -73,6 +73,10 @@ def test_methods_that_tell_and_attributes_of_attributes_are_tested_too(body: str
         ("if not FOUND: load(FOUND)", {"FOUND"}),
         ("if not APP.loaded: APP.load()", {"APP.loaded"}),
         ("if FOUND: return key", set()),
+        ("if FOUND is None: load(FOUND)", {"FOUND"}),
+        ("if None is FOUND: load(FOUND)", {"FOUND"}),
+        ("if key in FOUND: load(FOUND)", {"FOUND"}),
+        ("if key is MISSING: load(MISSING)", set()),
         ("if os.name == 'nt': os.mkdir(key)", set()),
     ],
 )
@@ -80,6 +84,14 @@ def test_globals_that_are_tested_and_handed_on_count_unless_they_are_modules(bod
     (code,) = nested(compile(f"def f(key):\n    {body}", "shop.py", "exec"))
 
     assert set(helped.tested_globals(code, instructions_of(code))) == tested
+
+
+def test_what_an_assertion_keeps_is_no_test() -> None:
+    (code,) = nested(compile("def f(app):\n    X = app.p\n    load(app)", "shop.py", "exec"))
+    rewritten = code.replace(co_varnames=("app", "@py_assert1"))
+
+    assert helped.tested(code, instructions_of(code)) == ("app.p",)
+    assert helped.tested(rewritten, instructions_of(rewritten)) == ()
 
 
 @pytest.mark.parametrize(
