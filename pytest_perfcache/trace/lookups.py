@@ -137,20 +137,29 @@ class LookupObserver:
         return unit
 
     def _answered(self, full: str, unit: Unit | None, fromlist: Sequence[str], *, statement: bool) -> None:
-        if unit is not None:
-            self._recorder.leave(unit)
-            if "." in full and full in sys.modules and not self._recorder.current.name.startswith("import of "):
-                self._recorder.kept.bound(full, unit)
+        bound = unit is not None and self._ended(full, unit)
         top = full.partition(".")[0]
         if not statement or full not in sys.modules:
             self._recorder.add_import(top)
         known = True
-        for name in (*parents(full), full, *(f"{full}.{name}" for name in fromlist if isinstance(name, str))):
+        names = (*parents(full), full, *(f"{full}.{name}" for name in fromlist if isinstance(name, str)))
+        for name in names:
             module = sys.modules.get(name)
             if module is not None:
                 known = self._found(name, module, unit) and known
         if not known and self._leads_out(top):
             self._outside.add(top)
+        if unit is not None and not bound and all(self._made.get(name) is not unit for name in names):
+            self._recorder.take_in(unit)
+
+    def _ended(self, full: str, unit: Unit) -> bool:
+        """An import ended; whether others may come to stand on it: what it made can be found as an attribute."""
+        self._recorder.leave(unit)
+        current = self._recorder.current.name
+        if "." not in full or full not in sys.modules or current.startswith("import of ") or unit.is_empty:
+            return False
+        self._recorder.kept.bound(full, unit)
+        return True
 
     def _found(self, name: str, module: object, unit: Unit | None) -> bool:
         """Note what answers; whether it is a file of the project that was seen being executed."""

@@ -206,7 +206,7 @@ class Modules:
         reached = self._reach(roots)
         return Touched(
             reached.modules | elsewhere,
-            self._beyond(reached, found),
+            array("I", numbers_in(blocks & ~reached.mask)),  # but for what ran while modules were imported, too
             reached.blocks,
             self._shared(reached.inputs.union(*(unit.inputs for unit in found))),
             next((unit.untracked for unit in found if unit.untracked), reached.untracked),
@@ -215,15 +215,6 @@ class Modules:
 
     def _files(self, paths: Iterable[str]) -> int:
         return mask_of(map(self._codes.file, paths))
-
-    def _beyond(self, reached: _Reached, units: Iterable[Unit]) -> array[int]:
-        """The functions of these units that did not run while modules were imported, too."""
-        others = ~reached.mask
-        found: set[int] = set()
-        for unit in units:
-            if unit.summary.blocks & others:
-                found.update(unit.blocks, unit.ran_elsewhere)
-        return array("I", sorted(found - reached.blocks))
 
     def _shared(self, values: frozenset[str]) -> frozenset[str]:
         """The same object for the same values: most tests of a module touch the same things."""

@@ -131,6 +131,13 @@ class Recorder:
         for working in self.at_work():
             working.stand_on(unit)
 
+    def take_in(self, unit: Unit) -> None:
+        """Another unit has ended, and nobody but those at work will stand on it: there are fewer units without it."""
+        for working in self.at_work():
+            if unit in working.parts:
+                del working.parts[unit]
+                working.take_in(unit)
+
     def spoil(self, why: str) -> None:
         """Something happens that can not be tracked."""
         for unit in self.at_work():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_perfcache.trace.codes import Codes
 
 _FEW: Final = 16
 """Numbers that are joined faster one by one."""
-_BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
+_ONE: Final = re.compile("1")
 
 
 class Unit:
@@ -55,6 +56,25 @@ class Unit:
         """Depend on all that another unit touches."""
         if other is not self:
             self.parts[other] = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it touched nothing so far."""
+        here = self.blocks or self.modules or self.inputs or self.fixtures or self.parts
+        elsewhere = self.ran_elsewhere or self.elsewhere or self.imports
+        return not (here or elsewhere or self.untracked)
+
+    def take_in(self, other: Unit) -> None:
+        """Touch all that another unit touched."""
+        self.blocks |= other.blocks
+        self.modules |= other.modules
+        self.inputs |= other.inputs
+        self.fixtures |= other.fixtures
+        self.parts |= other.parts
+        self.ran_elsewhere |= other.ran_elsewhere
+        self.elsewhere |= other.elsewhere
+        self.imports |= other.imports
+        self.spoil(other.untracked)
 
     def spoil(self, why: str) -> None:
         """Note the first reason why nothing may be concluded from this unit."""
@@ -118,11 +138,9 @@ def mask_of(numbers: Iterable[int]) -> int:
     return int.from_bytes(bits, "little")
 
 
-def numbers_in(mask: int) -> Iterator[int]:
+def numbers_in(mask: int) -> list[int]:
     """The set bits of a mask, ascending."""
-    for index, byte in enumerate(mask.to_bytes((mask.bit_length() + 7) // 8, "little")):
-        for bit in _BITS[byte]:
-            yield index * 8 + bit
+    return [one.start() for one in _ONE.finditer(bin(mask)[:1:-1])]
 
 
 def whole(units: Iterable[Unit]) -> list[Unit]:

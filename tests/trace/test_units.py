@@ -68,6 +68,36 @@ def test_a_unit_with_its_parts_is_each_once_whatever_stands_on_what(links: list[
     assert sorted(unit.name for unit in found) == sorted(map(str, reached))
 
 
+SETS = ("blocks", "modules", "inputs", "fixtures", "ran_elsewhere", "imports")
+
+
+@pytest.mark.parametrize("name", [*SETS, "parts", "elsewhere", "untracked"])
+def test_a_unit_that_took_another_one_in_touched_what_that_did(name: str) -> None:
+    other, unit = Unit("other"), Unit("unit")
+    assert Unit("new").is_empty
+    value = {"parts": {Unit("part"): None}, "elsewhere": 4, "untracked": "connects to x"}.get(name, {"some"})
+    setattr(other, name, value)
+
+    unit.take_in(other)
+
+    assert getattr(unit, name) == value
+    assert not other.is_empty
+    assert all(getattr(unit, rest) == set() for rest in SETS if rest != name)
+
+
+def test_a_unit_that_is_taken_in_is_a_part_of_those_at_work_no_more(recorder: Recorder) -> None:
+    ended, unit, earlier = Unit("import of a"), Unit("test"), Unit("earlier")
+    ended.modules.add("a.py")
+    earlier.stand_on(ended)
+    with recorder.unit(unit):
+        unit.stand_on(ended)
+        recorder.take_in(ended)
+
+    assert (unit.parts, unit.modules) == ({}, {"a.py"})
+    assert list(earlier.parts) == [ended]
+    assert not recorder.session.modules
+
+
 def test_the_first_reason_why_nothing_may_be_concluded_is_kept() -> None:
     unit = Unit("test")
     unit.spoil("connects to x")
