@@ -219,17 +219,12 @@ def _called_before(code: CodeType, instructions: list[Instruction], at: int) -> 
 
 
 def _is_test(code: CodeType, following: list[Instruction]) -> bool:
-    if not following or _is_asserted(code, following[0]):
+    if not following:
         return False
     first = following[0]
     if first.name.startswith(_TESTS) or (is_method(first) and name_of(code, first) == "get"):
         return True
     return len(following) > 1 and first.name.startswith("LOAD_") and following[1].name.startswith(_COMPARISONS)
-
-
-def _is_asserted(code: CodeType, one: Instruction) -> bool:
-    """Whether pytest's rewriter keeps a part of an assertion here: nobody fills what is asserted to be there."""
-    return one.name == "STORE_FAST" and code.co_varnames[one.argument].startswith("@py_")
 
 
 class _Open(NamedTuple):

@@ -86,14 +86,6 @@ def test_globals_that_are_tested_and_handed_on_count_unless_they_are_modules(bod
     assert set(helped.tested_globals(code, instructions_of(code))) == tested
 
 
-def test_what_an_assertion_keeps_is_no_test() -> None:
-    (code,) = nested(compile("def f(app):\n    X = app.p\n    load(app)", "shop.py", "exec"))
-    rewritten = code.replace(co_varnames=("app", "@py_assert1"))
-
-    assert helped.tested(code, instructions_of(code)) == ("app.p",)
-    assert helped.tested(rewritten, instructions_of(rewritten)) == ()
-
-
 @pytest.mark.parametrize(
     "body",
     [
