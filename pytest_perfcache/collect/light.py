@@ -201,8 +201,10 @@ class LightFunction(pytest.Function):
         raise RuntimeError(f"{self.nodeid} was to run in the place of the real test")
 
     def __getattr__(self, name: str) -> Any:
+        if name == "callspec":  # pytest asks each test for it four times, and a text takes longer than the answer
+            raise AttributeError(name)
         module = self.__dict__.get("light_module")
-        if name != "callspec" and module is not None and name in module.sketch.held:
+        if module is not None and name in module.sketch.held:
             return getattr(self.real, name)
         raise AttributeError(f"{self!r} has no attribute {name!r}")
 
