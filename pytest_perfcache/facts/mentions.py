@@ -210,7 +210,7 @@ def _reflective(node: ast.Name | ast.Attribute, name: str, context: Context) -> 
         yield ANYTHING
     elif name in _GLOBAL or (name in _IMPORTERS and not _only_asked_by_name(node, context)):
         yield from (ANYTHING, ANY_GLOBAL)
-    elif name in _BUILTINS and context.is_builtin(node):
+    elif name in _BUILTINS and isinstance(node.ctx, ast.Load) and context.is_builtin(node):
         yield ANYTHING
         if _reads_globals(node, name, context):
             yield ANY_GLOBAL
