@@ -137,7 +137,7 @@ class Kept:
         if not keeper.activations:
             self._entered.append(keeper)
         keeper.activations += 1
-        if keeper.loose and unit is not None:
+        if keeper.loose and unit is not None and unit not in keeper.unseen:
             keeper.unseen.append(unit)
         if (keeper.activations == _ACTIVATIONS and not keeper.keys) or (keeper.loose and not keeper.heads):
             self.busy.add(keeper.number)

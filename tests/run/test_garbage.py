@@ -39,10 +39,12 @@ class Project:
     def write(self, name: str, text: str) -> None:
         (self.path / name).write_text(text)
 
-    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: str, version: str = "pytest.version_tuple") -> subprocess.CompletedProcess[str]:
+        """``version``: what the session takes pytest's for, as an expression."""
+        session = f"import sys, pytest; pytest.version_tuple = {version}; sys.exit(pytest.main(sys.argv[1:]))"
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "pytest_perfcache.plugin", *args],
+            [sys.executable, "-c", session, "-p", "xdist.plugin", "-p", "pytest_perfcache.plugin", *args],
             cwd=self.path,
             env={**kept, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             capture_output=True,
@@ -62,13 +64,35 @@ def unraisable(done: subprocess.CompletedProcess[str]) -> list[str]:
     return re.findall(r"PytestUnraisableExceptionWarning.*|ValueError: .*", said)
 
 
+@pytest.mark.parametrize("version", ["pytest.version_tuple", "(9, 0)"])
 @pytest.mark.parametrize("args", [(), ("-W", "error")])
-def test_what_an_object_raises_when_it_goes_at_the_end_is_told(project: Project, args: tuple[str, ...]) -> None:
+def test_what_an_object_raises_when_it_goes_at_the_end_is_told(
+    project: Project, args: tuple[str, ...], version: str
+) -> None:
     project.write("test_a.py", "import cycles\ndef test_a(): cycles.chain()\n")
-    plain, ours = project.run("--no-perfcache", *args), project.run(*args)
+    plain, ours = project.run("--no-perfcache", *args), project.run(*args, version=version)
 
     assert "ValueError: at the end" in unraisable(plain)
     assert (ours.returncode, unraisable(ours)) == (plain.returncode, unraisable(plain))
+
+
+@pytest.mark.parametrize(("version", "sweeps"), [("(9, 0)", True), ("(9, 2)", False)])
+def test_garbage_is_collected_in_the_place_of_pytest_only_where_pytest_goes_on(
+    project: Project, version: str, sweeps: bool
+) -> None:
+    project.write(
+        "conftest.py",
+        "import gc, sys\n"
+        "def note(phase, info):\n"
+        "    if phase == 'start' and sys._getframe(1).f_code.co_name == 'sweep': print('SWEPT')\n"
+        "gc.callbacks.append(note)\n",
+    )
+    project.write("test_a.py", "import cycles\ndef test_a(): cycles.Cycle()\n")
+
+    done = project.run("-s", version=version)
+
+    assert "1 passed" in done.stdout
+    assert ("SWEPT" in done.stdout) is sweeps
 
 
 def test_objects_of_the_project_are_collected_as_ever(project: Project) -> None:
