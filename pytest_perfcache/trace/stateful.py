@@ -37,6 +37,8 @@ LONGEST: Final = 30
 _GUARDS: Final = frozenset("AttributeError IndexError KeyError LookupError get getattr hasattr setdefault".split())
 ON_DEMAND: Final = frozenset(("__get__", "__getattr__", "__getattribute__", "__missing__"))
 """Run where something is not there yet; what they store is there the next time."""
+_ALWAYS_THERE: Final = frozenset("__annotations__ __doc__ __module__ __name__ __qualname__".split())
+"""Attributes that every class and function has: only a test of the attribute itself can tell that it is to be set."""
 _CALLS: Final = ("PRECALL", "CALL", "PUSH_NULL")
 _CLASS_HOOKS: Final = frozenset(("__init_subclass__", "__set_name__"))
 _CLASS_NAMES: Final = frozenset(("cls", "klass", "mcls", "mcs", "meta", "metacls"))
@@ -237,8 +239,10 @@ def _attributes_of_others(code: CodeType, instructions: list[Instruction]) -> It
         for at, one in enumerate(instructions[1:], 1)
         if one.name == "STORE_ATTR" and is_found(code, instructions, at - 1)
     }
-    if found and not _is_guarded(code, {one.name for one in instructions}):
-        found.intersection_update(_tested_attributes(code, instructions))
+    if found:
+        guarded = _is_guarded(code, {one.name for one in instructions})
+        missing = found - _ALWAYS_THERE if guarded else set()
+        found = missing | found.intersection(_tested_attributes(code, instructions))
     yield from found
 
 
