@@ -38,7 +38,7 @@ class _Sketcher:
         self._table: dict[str, int] = {}
         self._known: dict[int, int] = {}
         self._classes: list[ClassSketch] = []
-        self._first: dict[tuple[int, int, str, int], ItemSketch] = {}
+        self._first: dict[tuple[type, int, int, str, int], ItemSketch] = {}
         """The first test of each parametrized function: the others differ in names and marks alone."""
         self._numbers: dict[pytest.Collector, int] = {module: -1}
 
@@ -57,9 +57,9 @@ class _Sketcher:
         return Sketch(tuple(self._marks), own, tuple(self._classes), tuple(rows), tuple(sorted(held)))
 
     def _item(self, item: pytest.Function, parent: int) -> ItemSketch:
-        key = _identity(item.function), parent, item.originalname, _identity(item.fixturenames)
+        key = type(item), _identity(item.function), parent, item.originalname, _identity(item.fixturenames)
         first = self._first.get(key)
-        if first is not None and type(item) is pytest.Function:
+        if first is not None:
             domain = first.domain.removesuffix(first.name) + item.name
             return first._replace(name=item.name, domain=domain, marks=self._own_marks(item))
         path, line, domain = item.location

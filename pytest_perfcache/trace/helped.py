@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _GUARDS: Final = frozenset(("AttributeError", "IndexError", "KeyError", "LookupError"))
 _ASKED: Final = frozenset(("getattr", "hasattr"))
-_TELLING: Final = frozenset((*_GUARDS, *_ASKED, "get"))
+TELLING: Final = frozenset((*_GUARDS, *_ASKED, "get"))
 """Names that may stand for a test."""
 _ONLY_LOOK: Final = frozenset(
     "bool callable getattr hasattr id int isinstance issubclass iter len repr str type".split()
@@ -92,7 +92,7 @@ def may_test(code: CodeType) -> bool:
     """A cheap sieve before :func:`tested`."""
     if not code.co_flags & CO_OPTIMIZED:
         return False
-    if not _TELLING.isdisjoint(code.co_names):
+    if not TELLING.isdisjoint(code.co_names):
         return True
     return any(found.start() % 2 == 0 for found in _MAY_TEST.finditer(code.co_code))
 

@@ -98,3 +98,7 @@ class Keeper:
         """It was found to keep something for a later unit: it has a scope for twice as many units as before."""
         self.units = 0
         self.patience *= 2
+
+    def failure(self, error: Exception) -> str:
+        """Why a unit in which it could not be observed is not tracked."""
+        return f"observing what {self.name} keeps failed: {error!r}"

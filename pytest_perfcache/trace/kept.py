@@ -28,7 +28,7 @@ from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 from pytest_perfcache.trace.unit import Unit, mask_of
-from pytest_perfcache.trace.versions import PLAIN, SMALL, contents, find, is_scalar, marks, same, version
+from pytest_perfcache.trace.versions import PLAIN, SMALL, contents, find, is_bare, is_scalar, marks, same, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -128,7 +128,7 @@ class Kept:
         try:
             self._look(keeper, frame, unit)
         except Exception as error:
-            unit.spoil(_failed(keeper, error))
+            unit.spoil(keeper.failure(error))
         if not keeper.loose:
             self.open.append(keeper)
 
@@ -169,7 +169,7 @@ class Kept:
                 self._helped.find(keeper, holder, unit)
             self._meet(keeper, holder, unit)
         except Exception as error:
-            unit.spoil(_failed(keeper, error))
+            unit.spoil(keeper.failure(error))
         return keeper.loose
 
     def settle(self, unit: Unit, blocks: int) -> None:
@@ -219,6 +219,12 @@ class Kept:
             keeper.loose = False
             self._loose.discard(keeper.number)
             self.closed.discard(keeper.number)
+
+    def _loosen(self, keeper: Keeper) -> None:
+        """Take the scope from a function that was not found to keep anything for long."""
+        keeper.loose = keeper.was_loose = True
+        self._loose.add(keeper.number)
+        self.closed.add(keeper.number)
 
     def _keeper(self, number: int) -> Keeper:
         found = self.keepers.get(number)
@@ -279,12 +285,12 @@ class Kept:
                 self._meet_by_number(keeper, instance, unit)
                 return
             self._met[number] = known
-        elif (known[1] != unit.name or known[2] not in (None, unit)) and not _is_bare(instance):
+        elif (known[1] != unit.name or known[2] not in (None, unit)) and not is_bare(instance):
             self._tighten(keeper)
             keeper.found()
             unit.stand_on(keeper.unit)
-            if keeper.was_loose and known[2] is not None:
-                unit.stand_on(known[2])
+            if keeper.was_loose:
+                self._meet_again(instance, unit)
         elif keeper.loose:
             self._met[number] = (known[0], known[1], unit)
         if keeper.is_property:
@@ -358,8 +364,8 @@ class Kept:
         if any(before is not None and not same(before, version(value)) for value, before in keeper.defaults):
             self._activate(keeper, {keeper.name})
         if keeper.namespace is not None:
-            if self._compare_globals(keeper):
-                for unseen in (*keeper.unseen, *((unit,) if keeper.unseen else ())):
+            if self._compare_globals(keeper) and keeper.unseen:
+                for unseen in (*keeper.unseen, unit):
                     keeper.unit.stand_on(unseen)
             keeper.namespace = None
         keeper.unseen.clear()
@@ -374,9 +380,7 @@ class Kept:
             self._activate(keeper, {keeper.name} if outlived else set())
             keeper.computed.clear()
         if keeper.units >= keeper.patience and not keeper.exact:
-            keeper.loose = keeper.was_loose = True
-            self._loose.add(keeper.number)
-            self.closed.add(keeper.number)
+            self._loosen(keeper)
 
     def _compare_globals(self, keeper: Keeper) -> bool:
         """Whether one of its globals changed. From then on the function always has a scope."""
@@ -393,12 +397,3 @@ class Kept:
             keeper.exact = True
             self._tighten(keeper)
         keeper.named |= names
-
-
-def _failed(keeper: Keeper, error: Exception) -> str:
-    return f"observing what {keeper.name} keeps failed: {error!r}"
-
-
-def _is_bare(instance: object) -> bool:
-    """Whether this is a function without attributes, which keeps nothing."""
-    return type(instance) is FunctionType and not instance.__dict__

@@ -26,7 +26,7 @@ from pytest_perfcache.trace.containers import (
     name_of,
     outer_name,
 )
-from pytest_perfcache.trace.helped import BUILDERS, may_test, tested, tested_globals
+from pytest_perfcache.trace.helped import BUILDERS, TELLING, may_test, tested, tested_globals
 
 SETTERS: Final = frozenset(("setattr", "delattr"))
 _CHANGERS: Final = MUTATORS | SETTERS
@@ -34,7 +34,7 @@ HARNESS_OWNED: Final = frozenset(("sys", name) for name in ("stdin", "stdout", "
 """What pytest itself changes, and what imports do, which are seen otherwise."""
 LONGEST: Final = 30
 """How many instructions behind a name tell what becomes of it."""
-_GUARDS: Final = frozenset("AttributeError IndexError KeyError LookupError get getattr hasattr setdefault".split())
+_GUARDS: Final = TELLING | {"setdefault"}
 ON_DEMAND: Final = frozenset(("__get__", "__getattr__", "__getattribute__", "__missing__"))
 """Run where something is not there yet; what they store is there the next time."""
 _ALWAYS_THERE: Final = frozenset("__annotations__ __doc__ __module__ __name__ __qualname__".split())

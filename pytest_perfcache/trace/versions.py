@@ -9,7 +9,7 @@ import os
 from collections import deque
 from contextvars import ContextVar
 from itertools import islice
-from types import BuiltinFunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_perfcache.trace.looking import attributes
@@ -90,6 +90,11 @@ def is_scalar(value: object) -> bool:
     if kind is tuple or kind is frozenset:
         return all(map(_is_fixed, value))  # type: ignore[call-overload]
     return _is_fixed(value)
+
+
+def is_bare(value: object) -> bool:
+    """Whether this is a function without attributes, which keeps nothing."""
+    return type(value) is FunctionType and not value.__dict__
 
 
 def _is_fixed(value: object) -> bool:
