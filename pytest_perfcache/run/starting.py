@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_perfcache.run.config import TRACING, environ_of, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from importlib.machinery import ModuleSpec
-
-    import pytest
 
 _OWN = f"{__package__.partition('.')[0]}."
 
@@ -61,7 +61,11 @@ def begin_tracing(config: pytest.Config) -> None:
     if not takes_part(config) or getattr(known, "perfcache_show", None):
         return
     environ = environ_of(config)
+    if controls and not os.path.isdir(settings_of(config).dir):
+        _mark_ahead(config)  # for the workers
     if not controls and (is_worker or not _is_foreseen(config, environ)):
+        if not is_worker:
+            _mark_ahead(config)
         import pytest_perfcache.run.gathering  # what is observed is gathered
         from pytest_perfcache.trace.tracing import Tracing
 
@@ -74,6 +78,23 @@ def begin_tracing(config: pytest.Config) -> None:
     from pytest_perfcache.run.garbage import set_apart
 
     set_apart()
+
+
+def _mark_ahead(config: pytest.Config) -> None:
+    """Have the project's modules marked beside this process where most are not: on a first run."""
+    from pytest_perfcache.run.faults import harmless
+    from pytest_perfcache.trace.codestore import CodeStore
+
+    home, root = settings_of(config).dir, str(config.rootpath)
+    if not CodeStore(str(home)).is_new:
+        return
+    from pytest_perfcache.store.directory import prepare_directory
+    from pytest_perfcache.trace.ahead import begin, pays
+
+    with harmless("marks modules only when they are imported"):
+        if pays(root):
+            prepare_directory(home)
+            begin(str(home), root, f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}")
 
 
 def _is_foreseen(config: pytest.Config, environ: Mapping[str, str]) -> bool:

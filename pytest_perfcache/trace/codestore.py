@@ -13,7 +13,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
+from pytest_perfcache.facts.digest import fingerprint
 from pytest_perfcache.facts.stats import read_bytes, stat, write_bytes
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class CodeStore:
         self._maker = f"{sys.version} {[(found.st_mtime_ns, found.st_size) for found in made]}".encode()
         self._fresh: dict[str, bytes] = {}
 
+    @property
+    def is_new(self) -> bool:
+        """Whether not all that is likely to be wanted was kept by this state of the plugin."""
+        return not os.path.exists(self._named(self._maker))
+
     def get(self, path: str, code: CodeType) -> Any:
         """What was kept for this code of the module; None where there is nothing, or nothing that can be read."""
         try:
@@ -46,27 +51,42 @@ class CodeStore:
             return None
         return marshal.loads(zlib.decompress(body))
 
+    def has(self, path: str, code: CodeType) -> bool:
+        """Whether something was kept for this code."""
+        try:
+            return read_bytes(self._file(path)).startswith(self._key(code))
+        except OSError:
+            return False
+
     def put(self, path: str, code: CodeType, value: Any) -> None:
-        """Keep it, at the end; what can not be written down is left out."""
+        """Keep it, at once where there is a directory for it; what can not be written down is left out."""
         try:
             body = zlib.compress(marshal.dumps(value), 1)
         except ValueError:
             return
         self._fresh[path] = self._key(code) + fingerprint(body) + body
+        self.flush()
 
     def flush(self) -> None:
         """Write what is new. That this can not be done costs nothing but time."""
         if not self._fresh or not os.path.isdir(self._home):
             return
         with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(self._file("")), exist_ok=True)
+            os.makedirs(os.path.join(self._home, "code"), exist_ok=True)
             for path, data in self._fresh.items():
                 write_bytes(self._file(path), data)
-        self._fresh.clear()
+            self._fresh.clear()
+
+    def finish(self) -> None:
+        """Note that all that is likely to be wanted was kept."""
+        with contextlib.suppress(OSError):
+            write_bytes(self._named(self._maker), b"")
 
     def _key(self, code: CodeType) -> bytes:
         return fingerprint(self._maker + marshal.dumps(code, _WITHOUT_REFERENCES))
 
     def _file(self, path: str) -> str:
-        name = fingerprint_text(f"{sys.implementation.cache_tag} {path}").hex()
-        return os.path.join(self._home, "code", name)
+        return self._named(f"{sys.implementation.cache_tag} {path}".encode("utf-8", "surrogatepass"))
+
+    def _named(self, text: bytes) -> str:
+        return os.path.join(self._home, "code", fingerprint(text).hex())
