@@ -31,7 +31,6 @@ _ACCESS: Final = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 _CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _NAMELESS: Final = getattr(os, "O_TMPFILE", -1)
 """For a temporary file without a name; the path is its directory's."""
-_IMPORTLIB: Final = "<frozen importlib._bootstrap"
 _IMPORTING: Final = frozenset(("get_code", "_fill_cache", "_cache_bytecode", "set_data", "path_stats", "find_spec"))
 _TOOLS: Final = ("_hypothesis_pytestplugin", "_pytest", "coverage", "execnet", "hypothesis", "pluggy", "xdist")
 _HARNESS: Final = (
@@ -48,6 +47,7 @@ _BETWEEN: Final = os.path.join(os.path.dirname(__file__), "stat.py")
 _ON_BEHALF: Final = f"{os.sep}pytester.py"
 _FROZEN: Final = "<frozen "
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep
+_IMPORTLIB: Final = ("<frozen importlib._bootstrap", os.path.join(_STDLIB, "importlib", "_bootstrap"))
 _METADATA: Final = os.path.join(_STDLIB, "importlib", "metadata", "")
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _getframe: Final = sys._getframe  # tests take it away from `sys`
@@ -252,18 +252,27 @@ def _asker(depth: int, *, metadata: bool = True) -> str | None:
     except ValueError:
         return ""
     while frame is not None:
-        code = frame.f_code
-        role = _roles.get(code.co_filename) or _role(code.co_filename)
+        file = file_of_frame(frame)
+        role = _roles.get(file) or _role(file)
         if role is _Role.ASKS:
-            return code.co_filename
+            return file
         if (
             role is _Role.HARNESS
             or (role is _Role.METADATA and metadata)
-            or (role is _Role.IMPORTS and code.co_name in _IMPORTING)
+            or (role is _Role.IMPORTS and frame.f_code.co_name in _IMPORTING)
         ):
             return None
         frame = frame.f_back
     return ""
+
+
+def file_of_frame(frame: FrameType) -> str:
+    """The file of the module that the frame's function belongs to; of code without one, what it says itself.
+
+    Unlike ``f_code``, ``f_globals`` is no audit event, and so many times faster.
+    """
+    file = frame.f_globals.get("__file__")
+    return file if type(file) is str else frame.f_code.co_filename
 
 
 class _Role(enum.Enum):

@@ -12,17 +12,18 @@ import opcode
 import re
 import sys
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from types import CodeType
 from typing import Final, NamedTuple
 
 from pytest_perfcache.trace.codes import SUSPENDS, argument_at
-from pytest_perfcache.trace.containers import BACKWARD, CACHES, JUMPS
+from pytest_perfcache.trace.containers import BACKWARD, CACHES, JUMPS, arguments_of
 
 _RESUME: Final = opcode.opmap["RESUME"]
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
 _LOAD_FAST: Final = opcode.opmap["LOAD_FAST"]
+_LOAD_DEREF: Final = opcode.opmap["LOAD_DEREF"]
 _STORE_SUBSCR: Final = opcode.opmap["STORE_SUBSCR"]
 _EXTENDED_ARG: Final = opcode.opmap["EXTENDED_ARG"]
 _PUSH_NULL: Final = opcode.opmap["PUSH_NULL"]
@@ -39,7 +40,11 @@ _NEAR: Final = (10, 11, 12)
 _WITHOUT_COLUMNS: Final = 13
 _LONG: Final = 14
 _NOWHERE: Final = 15
-_STACK: Final = 5
+_MOST: Final = 4
+"""Variables that a call of :func:`call` takes."""
+_PLAIN: Final = 256
+"""Arguments of instructions below this need no extension."""
+_STACK: Final = 4 + _MOST
 """What a call of :func:`call` takes."""
 
 
@@ -66,14 +71,31 @@ def mark(first: int) -> bytes:
     return b"".join(_load(constant) for constant in range(first, first + 3)) + _instruction(_STORE_SUBSCR)
 
 
-def call(function: int, arguments: tuple[int, ...], variable: int | None = None) -> bytes:
-    """Call a constant with constants, and perhaps with the value of a local variable, and forget the result."""
+def call(function: int, arguments: tuple[int, ...], variables: bytes = b"") -> bytes:
+    """Call a constant with constants, and perhaps with what is loaded from local variables, and forget the result."""
     null = _instruction(_PUSH_NULL)
     callee = _load(function) + null if _NULL_BEHIND else null + _load(function)
-    loads = b"".join(map(_load, arguments)) + (b"" if variable is None else _instruction(_LOAD_FAST, variable))
-    count = len(arguments) + (variable is not None)
+    count = len(arguments) + len(variables) // 2
     before = b"" if _PRECALL is None else _instruction(_PRECALL, count)
+    loads = b"".join(map(_load, arguments)) + variables
     return callee + loads + before + _instruction(_CALL, count) + _instruction(_POP_TOP)
+
+
+def are_at_hand(code: CodeType, names: Sequence[str]) -> bool:
+    """Whether these are arguments of the function that :func:`load_arguments` can load for a call.
+
+    A variable of the function around has the name of a local one where a comprehension has it too.
+    """
+    arguments = code.co_varnames[: min(arguments_of(code), _PLAIN)]
+    return len(names) <= _MOST and all(name in arguments and name not in code.co_freevars for name in names)
+
+
+def load_arguments(code: CodeType, names: Iterable[str]) -> bytes:
+    """Load arguments at the start of the function; those that inner functions use, too, are in cells by then."""
+    return b"".join(
+        _instruction(_LOAD_DEREF if name in code.co_cellvars else _LOAD_FAST, code.co_varnames.index(name))
+        for name in names
+    )
 
 
 def insert(code: CodeType, insertions: Mapping[int, bytes], constants: tuple[object, ...]) -> CodeType:

@@ -31,8 +31,8 @@ class Scopes(Protocol):
     def leave(self, number: int) -> None:
         """The function returns; not told when it raises."""
 
-    def meets(self, number: int, holder: object) -> bool:
-        """The function starts, and works on this object alone; whether that is all there is to be told of its start."""
+    def meets(self, number: int, names: tuple[str, ...], holders: tuple[object, ...]) -> bool:
+        """The function starts, and works on these arguments; whether that is all there is to be told of its start."""
 
 
 class CallTracer(Protocol):

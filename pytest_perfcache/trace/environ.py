@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any, Final
 
 from pytest_perfcache.facts.surroundings import VOLATILE_VARIABLES
+from pytest_perfcache.trace.audit import file_of_frame
 from pytest_perfcache.trace.inputs import Inputs
 from pytest_perfcache.trace.patches import Patches
 
 _getframe: Final = sys._getframe  # tests take it away from `sys`
+_PASSING_ON: Final = ("os", "collections.abc")  # which is `_collections_abc`
 _PYTEST: Final = f"{os.sep}_pytest{os.sep}"
 _OWN: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
@@ -24,21 +27,21 @@ class EnvironObserver:
         environ: Any = type(os.environ)
         getitem, iterate = environ.__getitem__, environ.__iter__
 
-        observed = (os.environ, getattr(os, "environb", None))
+        strings, in_bytes = os.environ, getattr(os, "environb", None)
 
         def traced_getitem(self: Any, key: Any) -> Any:
             try:
                 value = getitem(self, key)
             except KeyError:
-                if any(self is one for one in observed):
+                if self is strings or self is in_bytes:
                     _note(inputs, key, None)
                 raise
-            if any(self is one for one in observed):
+            if self is strings or self is in_bytes:
                 _note(inputs, key, value)
             return value
 
         def traced_iter(self: Any) -> Iterator[str]:
-            if any(self is one for one in observed) and not _harness(_getframe(1)):
+            if (self is strings or self is in_bytes) and not _harness(_getframe(1)):
                 inputs.read_environment()
             found: Iterator[str] = iterate(self)
             return found
@@ -47,12 +50,12 @@ class EnvironObserver:
 
         def traced_setitem(self: Any, key: Any, value: Any) -> None:
             setitem(self, key, value)
-            if any(self is one for one in observed):
+            if self is strings or self is in_bytes:
                 _note_set(inputs, key, value)
 
         def traced_delitem(self: Any, key: Any) -> None:
             delitem(self, key)
-            if any(self is one for one in observed):
+            if self is strings or self is in_bytes:
                 _note_set(inputs, key, None)
 
         for name, method in (
@@ -81,8 +84,9 @@ def _note_set(inputs: Inputs, key: str | bytes, value: str | bytes | None) -> No
         inputs.set_variable(name, None if value is None else os.fsdecode(value))
 
 
-def _harness(frame: Any) -> bool:
+def _harness(frame: FrameType | None) -> bool:
     """Whether pytest reads the variable for itself; ``os`` and ``_collections_abc`` only pass the question on."""
-    while frame is not None and frame.f_code.co_filename.startswith(("<frozen os", "<frozen _collections_abc")):
+    while frame is not None and frame.f_globals.get("__name__") in _PASSING_ON:
         frame = frame.f_back
-    return frame is not None and (_PYTEST in frame.f_code.co_filename or frame.f_code.co_filename.startswith(_OWN))
+    file = "" if frame is None else file_of_frame(frame)
+    return _PYTEST in file or file.startswith(_OWN)

@@ -57,11 +57,18 @@ class Inputs:
         self._moved: set[str] = set()
         self._names: dict[str, str] = {}
         """Absolute paths → paths from the root, until a link is made."""
+        self._looked: dict[str, str] = {}
+        """Absolute paths that were looked at → the keys of their inputs, until the run makes something."""
         self._distributions: Distributions | None = None
 
     def is_foreign(self, path: object) -> bool:
         """Whether this path, as it is written, lies in a library: then it is no input, whoever asks."""
         return type(path) is str and path.startswith(self._foreign) and ".." not in path
+
+    def is_known(self, path: object) -> bool:
+        """Whether who is at work now depends already on what this path, as it is written, is."""
+        key = self._looked.get(path) if type(path) is str else None
+        return key is not None and self._recorder.has_input(key)
 
     def read_file(self, path: str) -> None:
         """A file was opened for reading, or looked for and not found."""
@@ -83,9 +90,9 @@ class Inputs:
             return
         if full.endswith(".py") and self._places.is_project(full):
             # linecache does this before it gives lines that it read for an earlier test.
-            self._depend(Kind.FILE, full, self._first_look)
+            self._looked[full] = self._depend(Kind.FILE, full, self._first_look)
         else:
-            self._depend(Kind.STAT, full, lambda _, name: stat_fingerprint(self._places, name))
+            self._looked[full] = self._depend(Kind.STAT, full, self._stat)
 
     def depend_on_file(self, unit: Unit, name: str) -> None:
         """``unit`` depends on a file, relative to the root, whether it is there or not."""
@@ -101,6 +108,7 @@ class Inputs:
 
     def wrote(self, path: str) -> None:
         """A file was opened for writing, created or moved to: what it holds from now on is no input."""
+        self._looked.clear()
         self._written.setdefault(os.path.abspath(path), self._recorder.current)
 
     def linked(self, path: str) -> None:
@@ -111,9 +119,11 @@ class Inputs:
     def removed(self) -> None:
         """Something was taken away: names behind it may mean something else from now on, as with a new link."""
         self._names.clear()
+        self._looked.clear()
 
     def made_directory(self, path: str) -> None:
         """A directory was created: nothing in it is an input."""
+        self._looked.clear()
         self._made.add(os.path.abspath(path))
 
     def set_variable(self, name: str, value: str | None) -> None:
@@ -177,6 +187,7 @@ class Inputs:
     def adopt_writes(self, written: Iterable[str], made: Iterable[str], unit: Unit) -> None:
         """A child of ``unit`` wrote these files and made these directories."""
         self._names.clear()
+        self._looked.clear()
         for path in written:
             self._written.setdefault(path, unit)
         self._made.update(made)
@@ -274,7 +285,7 @@ class Inputs:
             return True
         return bool(self._made) and self.is_made(full)
 
-    def _depend(self, kind: Kind, full: str, look: Callable[[str, str], Fingerprint | None]) -> None:
+    def _depend(self, kind: Kind, full: str, look: Callable[[str, str], Fingerprint | None]) -> str:
         name = self._names.get(full)
         if name is None:
             name = self._names[full] = self._places.relative(full)
@@ -284,6 +295,10 @@ class Inputs:
             if found is not None:
                 self._fingerprints[key] = found
         self._recorder.add_input(key)
+        return key
+
+    def _stat(self, _key: str, name: str) -> Fingerprint:
+        return stat_fingerprint(self._places, name)
 
     def _first_look(self, key: str, name: str) -> Fingerprint | None:
         """The content now; of a large file only the signature, where that can tell a later write."""

@@ -29,12 +29,14 @@ class Keeper:
     ``units``: how many entered it since it was last found to keep something for a later one; ``patience``: after how
     many of them it loses its scope; ``loose``: it has none now; ``was_loose``: it had none for a while;
     ``unseen``: units that entered it without one, and may have changed its globals; ``exact``: it always has one;
+    ``by_frame``: more than its heads is to be known when it starts;
     ``keys``: arguments by which it looks up loaded modules; ``tested``: what it tests of arguments that others fill.
     """
 
     __slots__ = (
         "activations",
         "attributes",
+        "by_frame",
         "cache",
         "computed",
         "defaults",
@@ -78,6 +80,7 @@ class Keeper:
         self.computed: list[Callable[[], object]] = []
         self.filled: list[tuple[Callable[[], object], set[str], dict[str, Any]]] = []
         self.is_property = False
+        self.by_frame = bool(self.keys) or name in ON_DEMAND
         self.first: dict[str, object] = {}
         self.defaults: list[tuple[object, Version | None]] = []
         self.readers: tuple[tuple[int, int], int] = ((0, 0), 0)
@@ -88,6 +91,16 @@ class Keeper:
         )
         self.loose = self.was_loose = False
         self.unseen: list[Unit] = []
+
+    @property
+    def needs_frame(self) -> bool:
+        """Whether its start can not be told by its heads alone."""
+        return self.by_frame or (bool(self.globals) and self.namespace is None)
+
+    @property
+    def has_locals(self) -> bool:
+        """Whether some of its variables matter when it starts."""
+        return bool(self.holders or self.tested or self.keys) or self.is_property
 
     @property
     def noted(self) -> tuple[str, ...]:

@@ -26,12 +26,14 @@ from pytest_perfcache.trace.codes import bodies
 from pytest_perfcache.trace.helped import Helped
 from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes
+from pytest_perfcache.trace.scoping import OpenScopes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 from pytest_perfcache.trace.unit import Unit, mask_of
-from pytest_perfcache.trace.versions import PLAIN, SMALL, contents, find, is_bare, is_scalar, marks, same, version
+from pytest_perfcache.trace.unreferable import Unreferable
+from pytest_perfcache.trace.versions import SMALL, find, is_bare, is_scalar, same, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import CodeType, FrameType
 
     from pytest_perfcache.trace.codes import Codes
@@ -41,8 +43,6 @@ _ACTIVATIONS: Final = 500
 _PLACEHOLDERS: Final = (*SMALL, type, FunctionType)
 _identity: Final = object.__hash__
 """Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
-_MUCH: Final = 200
-"""Elements of an object that is told by its place alone, to spare the time."""
 _MANY: Final = 1000
 """Objects that are remembered before those that are gone are dropped."""
 
@@ -59,7 +59,8 @@ class Kept:
         self._current = current
         self._stack = stack
         self.keepers: dict[int, Keeper] = {}
-        self.open: list[Keeper] = []
+        self.scopes = OpenScopes()
+        self.open = self.scopes.keepers
         self._met: dict[int, tuple[Callable[[], object], str, Unit | None]] = {}
         """Objects by identity, with the name of the unit that met them first; the unit where a loose function did."""
         self._many = _MANY
@@ -69,10 +70,7 @@ class Kept:
         """Functions that were entered so often that they need not be watched until the unit ends."""
         self.closed: set[int] = set()
         """Functions that have no scope which their return could close: they are loose or busy."""
-        self._numbers: dict[int, tuple[str, frozenset[object] | None]] = {}
-        """Objects without weak references by identity: what they held, None where that was much."""
-        self._present: list[tuple[int, str, object]] = []
-        """Such objects, held for as long as the scope is open that met them: nobody may notice that they live on."""
+        self._unreferable = Unreferable()
         self._active: list[Keeper] = []
         self._stepping: dict[int, Keeper] = {}
         self._caches: list[Keeper] = []
@@ -90,7 +88,8 @@ class Kept:
 
     def add_property(self, number: int) -> None:
         """A ``functools.cached_property`` was put around the function."""
-        self._exact(number).is_property = True
+        keeper = self._exact(number)
+        keeper.is_property = keeper.by_frame = True
 
     def add_defaults(self, number: int, defaults: Iterable[object]) -> None:
         """The function has default values that can be changed."""
@@ -112,28 +111,56 @@ class Kept:
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own."""
         keeper = self.keepers.get(number) or self._keeper(number)
-        if keeper.keys and frame is not None:
-            found = frame.f_locals
-            for name in keeper.keys:
-                self.look_up(found.get(name))
         unit = self._current()
-        if not keeper.loose:
-            self._gather()
-        if not keeper.loose or keeper.globals:
-            self._count(keeper, unit)
         if frame is None or unit is None:
+            self._count(keeper, unit)
             return
+        found = frame.f_locals if keeper.has_locals else {}  # made anew at each look
+        for name in keeper.keys:
+            self.look_up(found.get(name))
+        self._begin(keeper, unit, found, frame)
+
+    def meets(self, number: int, names: tuple[str, ...], holders: tuple[object, ...]) -> bool:
+        """The function starts, and works on these objects; whether its start needs no more than this."""
+        if number in self._loose and self._met_here(holders):
+            return True
+        keeper = self.keepers.get(number) or self._keeper(number)
+        unit = self._current()
+        if unit is None or keeper.needs_frame or keeper.heads != names:  # as a property's functions, of one name
+            return False
+        self._begin(keeper, unit, dict(zip(names, holders, strict=True)) if names else {}, None)
+        return True
+
+    def _met_here(self, holders: tuple[object, ...]) -> bool:
+        """Whether loose functions met all of these objects in this unit before."""
+        met, here = self._met, self._stack[-1]
+        for holder in holders:
+            known = met.get(_identity(holder))
+            if known is None or known[2] is not here or known[0]() is not holder:
+                return False
+        return bool(holders)
+
+    def _begin(self, keeper: Keeper, unit: Unit, found: Mapping[str, Any], frame: FrameType | None) -> None:
+        """``found``: what matters of the function's variables; ``frame``: its own, where that is to be looked at."""
+        was_loose = keeper.loose
+        if not was_loose:
+            self._gather()
+        self._count(keeper, unit)
         if (keeper.globals or keeper.attributes) and unit is not keeper.unit and not unit.name.startswith("test "):
             keeper.unit.stand_on(unit)
         try:
-            self._look(keeper, frame, unit)
+            self._look(keeper, found, unit, frame)
         except Exception as error:
             unit.spoil(keeper.failure(error))
         if not keeper.loose:
-            self.open.append(keeper)
+            if was_loose:
+                self._count(keeper, unit)
+            self.scopes.open(keeper)
 
     def _count(self, keeper: Keeper, unit: Unit | None) -> None:
         """One entry more in this unit; a function of which only globals matter is asked no more once it is loose."""
+        if keeper.loose and not keeper.globals:
+            return
         if not keeper.activations:
             self._entered.append(keeper)
         keeper.activations += 1
@@ -146,38 +173,22 @@ class Kept:
     def leave(self, number: int) -> None:
         """The function returns."""
         keeper = self.keepers.get(number)
-        if keeper is not None and keeper.activations < _ACTIVATIONS and keeper in self.open:
-            self._gather()
-            while self.open.pop() is not keeper:
-                pass
-            self._helped.end(len(self.open))
-            if self._present:
-                self._let_go(len(self.open))
-
-    def meets(self, number: int, holder: object) -> bool:
-        """Note the one object that a loose function works on; whether its start needs no more than this."""
-        if number not in self._loose:
-            return False
-        known = self._met.get(_identity(holder))
-        if known is not None and known[2] is self._stack[-1] and known[0]() is holder:
-            return True
-        keeper, unit = self.keepers[number], self._current()
-        if keeper.globals or unit is None:
-            return False
-        try:
-            if keeper.tested:
-                self._helped.find(keeper, holder, unit)
-            self._meet(keeper, holder, unit)
-        except Exception as error:
-            unit.spoil(keeper.failure(error))
-        return keeper.loose
+        if keeper is None or keeper.activations >= _ACTIVATIONS or keeper not in self.open or self._current() is None:
+            return
+        self._gather()
+        self.scopes.close(keeper, self._stack[-1])
+        depth = len(self.open)
+        if self._helped.open:
+            self._helped.end(depth)
+        if self._unreferable.present:
+            self._unreferable.let_go(depth)
 
     def settle(self, unit: Unit, blocks: int) -> None:
         """The outermost unit ends: let it stand on what it met, and look at what it left behind.
 
         ``blocks``: bit mask of the functions that ran.
         """
-        self.open.clear()
+        self.scopes.clear()
         self._helped.end(0)
         self.closed -= self.busy - self._loose
         self.busy.clear()
@@ -193,7 +204,7 @@ class Kept:
         for keeper in self._entered:
             self._leave_behind(keeper, unit)
         self._entered.clear()
-        self._let_go(0)
+        self._unreferable.let_go(0)
         if len(self._met) > self._many:
             self._met = {number: known for number, known in self._met.items() if known[0]() is not None}
             self._many = max(_MANY, 2 * len(self._met))
@@ -235,32 +246,32 @@ class Kept:
             found = self.keepers[number] = Keeper(number, qualname.rpartition(".")[2], unit, state)
         return found
 
-    def _look(self, keeper: Keeper, frame: FrameType, unit: Unit) -> None:
+    def _look(self, keeper: Keeper, found: Mapping[str, Any], unit: Unit, frame: FrameType | None) -> None:
         if keeper.defaults and keeper.activations == 1:
             keeper.defaults = [(value, version(value)) for value, _ in keeper.defaults]
-        if keeper.globals and keeper.namespace is None:
+        if frame is not None and keeper.globals and keeper.namespace is None:
             keeper.namespace = frame.f_globals
             for name in keeper.globals:
                 if name not in keeper.versions and name.rpartition(".")[2] not in keeper.named:
                     keeper.versions[name] = version(find(frame.f_globals, name))
         if not (keeper.is_property or keeper.holders or keeper.tested):
             return
-        code = frame.f_code
-        found = frame.f_locals  # made anew at each look
         if keeper.tested:
             self._helped.begin(keeper, found, unit, len(self.open))
-        holders = code.co_varnames[:1] if keeper.is_property else keeper.noted
+        code = None if frame is None else frame.f_code
+        outer = () if code is None else code.co_freevars
+        holders = code.co_varnames[:1] if keeper.is_property and code is not None else keeper.noted
         for holder in holders:
             value = found.get(holder)
-            if holder in code.co_freevars:
+            if holder in outer:
                 keeper.exact = True
-            if holder in code.co_freevars and issubclass(type(value), _PLACEHOLDERS):
+            if holder in outer and issubclass(type(value), _PLACEHOLDERS):
                 self._compare(keeper, holder, value, unit)
             elif keeper.loose or keeper.is_property or holder in keeper.holders:
                 self._meet(keeper, value, unit)
             else:
                 self._meet_again(value, unit)
-            if code.co_name in ON_DEMAND:
+            if frame is not None and keeper.name in ON_DEMAND:
                 self._fill(keeper, value, frame.f_globals)
 
     @staticmethod
@@ -282,7 +293,8 @@ class Kept:
             except TypeError:
                 keeper.exact = True
                 self._tighten(keeper)
-                self._meet_by_number(keeper, instance, unit)
+                if self._unreferable.meet(instance, unit.name, len(self.open)):
+                    unit.stand_on(keeper.unit)
                 return
             self._met[number] = known
         elif (known[1] != unit.name or known[2] not in (None, unit)) and not is_bare(instance):
@@ -307,27 +319,6 @@ class Kept:
         first = keeper.first.setdefault(holder, value)
         if value is not first and (type(value) is not type(first) or value != first):
             unit.stand_on(keeper.unit)
-
-    def _meet_by_number(self, keeper: Keeper, instance: object, unit: Unit) -> None:
-        """For objects without weak references: met before, where one was in this place and held some of the same.
-
-        A container that is empty keeps nothing; of an object that cannot be looked into, its place must do.
-        """
-        number = _identity(instance)
-        self._present.append((len(self.open), unit.name, instance))
-        known = self._numbers.get(number)
-        if known is None or known[0] == unit.name:
-            return
-        held = frozenset(marks(contents(instance)))
-        if known[1] is None or held & known[1] or not (held or type(instance) in PLAIN):
-            unit.stand_on(keeper.unit)
-
-    def _let_go(self, depth: int) -> None:
-        """The scopes from this depth on are closed."""
-        while self._present and self._present[-1][0] >= depth:
-            _, name, instance = self._present.pop()
-            held = contents(instance)
-            self._numbers[_identity(instance)] = name, frozenset(marks(held)) if len(held) <= _MUCH else None
 
     def imported(self, unit: Unit, code: CodeType, changed: frozenset[str]) -> None:
         """The import of a module ended that changes what others hold under these names, or uses what others changed."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_perfcache.trace import bytecode
 from pytest_perfcache.trace.codes import Codes, Read, is_function
+from pytest_perfcache.trace.stateful import Stateful
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,14 +127,18 @@ class MarkTracer:
         first = len(constants)
         mark = bytecode.mark(first)
         arguments = (first + 5, first + 2)
-        variable = self._holder(code, number)
+        heads = self._heads(code, number)
+        if heads is None:
+            begin = bytecode.call(first + 3, arguments)
+        else:
+            begin = bytecode.call(first + 3, (*arguments, first + 6), bytecode.load_arguments(code, heads))
         insertions = dict.fromkeys(bytecode.resumptions(code), mark)
-        insertions[bytecode.start(code)] = mark + bytecode.call(first + 3, arguments, variable)
+        insertions[bytecode.start(code)] = mark + begin
         leave = bytecode.call(first + 4, arguments)
         # A function may return where it starts, and a generator where it goes on.
         insertions |= {at: insertions.get(at, b"") + leave for at in bytecode.returns(code)}
-        told = _enter if variable is None else _enter_on
-        return bytecode.insert(code, insertions, (*constants, None, self._hits, number, told, _leave, self._link))
+        told = (_enter, _leave, self._link) if heads is None else (_enter_on, _leave, self._link, heads)
+        return bytecode.insert(code, insertions, (*constants, None, self._hits, number, *told))
 
     def _places(self, path: str, reads: list[tuple[str, Read]]) -> dict[int, int]:
         """Numbers of functions → their places in the list."""
@@ -168,20 +173,10 @@ class MarkTracer:
                 constants.append(self._stand_ins[constant])
         return code.replace(co_consts=tuple(constants))
 
-    def _holder(self, code: CodeType, number: int) -> int | None:
-        """The number of the one argument that may keep something, where it is no variable of inner functions.
-
-        A variable of the function around has the name of a local one where a comprehension has it too.
-        """
-        state = self._codes.stateful.get(number)
-        holders = () if state is None or state.keys else state.heads
-        if len(holders) != 1:
-            return None
-        (holder,) = holders
-        arguments = code.co_varnames[: code.co_argcount]
-        if holder not in arguments or holder in (*code.co_cellvars, *code.co_freevars):
-            return None
-        return arguments.index(holder)
+    def _heads(self, code: CodeType, number: int) -> tuple[str, ...] | None:
+        """The arguments that may keep something; None where they are not all that is to be known at the start."""
+        state = self._codes.stateful.get(number, Stateful())
+        return None if state.keys or not bytecode.are_at_hand(code, state.heads) else state.heads
 
 
 class _Link:
@@ -203,10 +198,10 @@ def _enter(link: _Link, number: int) -> None:
         scopes.enter(number, _getframe(1))
 
 
-def _enter_on(link: _Link, number: int, holder: object) -> None:
-    """The same, with the object that the code works on: the frame is asked for only where that is not enough."""
+def _enter_on(link: _Link, number: int, names: tuple[str, ...], *holders: object) -> None:
+    """The same, with the objects that the code works on: the frame is asked for only where that is not enough."""
     scopes = link.scopes
-    if scopes is not None and number not in scopes.busy and not scopes.meets(number, holder):
+    if scopes is not None and number not in scopes.busy and not scopes.meets(number, names, holders):
         scopes.enter(number, _getframe(1))
 
 

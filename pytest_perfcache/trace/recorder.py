@@ -89,13 +89,12 @@ class Recorder:
         """Give the functions entered so far to the units at work."""
         hit = self.calls.take()
         if hit:
-            self._stack[-1].blocks.update(hit)
-            for keeper in self.kept.open:
-                keeper.unit.blocks.update(hit)
+            self.kept.scopes.note(hit, self._stack[-1])
 
     def flush(self) -> None:
-        """The same, and see whether all of them could be seen."""
+        """The same, so that each of them knows, and see whether all could be seen."""
         self.gather()
+        self.kept.scopes.share(self._stack[-1])
         if not self.calls.intact():
             self.spoil("another tool took the tracer's place")
 
@@ -114,6 +113,10 @@ class Recorder:
         """Something outside the code is used."""
         for unit in self.at_work():
             unit.inputs.add(key)
+
+    def has_input(self, key: str) -> bool:
+        """Whether all that is at work depends on something outside the code already."""
+        return key in self._stack[-1].inputs and all(key in keeper.unit.inputs for keeper in self.kept.open)
 
     def add_defaults(self, code: CodeType, *, everywhere: bool) -> None:
         """The default values of a function are looked at; ``everywhere``: by somebody who may keep what was seen."""

@@ -18,7 +18,7 @@ class StatObserver:
         """``guarded`` calls what it is given unless this thread is observing already, which ``busy`` tells."""
         self._busy = busy
         self._patches = Patches()
-        self._is_foreign = inputs.is_foreign
+        self._inputs = inputs
         for name in ("stat", "lstat", "access", "readlink"):
             self._patch(name, inputs.looked_at, guarded)
         self._patch("open", inputs.read_file, guarded, only_relative=True)
@@ -35,12 +35,17 @@ class StatObserver:
         only_relative: bool = False,
     ) -> None:
         """``only_relative``: note only paths relative to an open directory, which no audit event tells."""
-        original, is_foreign, busy = getattr(os, name), self._is_foreign, self._busy
+        original, is_foreign, is_known, busy = (
+            getattr(os, name),
+            self._inputs.is_foreign,
+            self._inputs.is_known,
+            self._busy,
+        )
 
         def looked_at(path: Any, *args: Any, dir_fd: int | None = None, **kwargs: Any) -> Any:
             if dir_fd is not None:
                 kwargs["dir_fd"] = dir_fd
-            elif is_foreign(path) or busy():
+            elif is_foreign(path) or is_known(path) or busy():
                 return original(path, *args, **kwargs)
             if not isinstance(path, int) and (dir_fd is not None or not only_relative) and not harness_asks(2):
                 guarded(lambda: note(_full(os.fsdecode(path), dir_fd)))

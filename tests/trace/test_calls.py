@@ -236,7 +236,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.asked: list[object] = []
+        self.asked: list[dict[str, object]] = []
 
     @property
     def open(self) -> list[str]:
@@ -248,8 +248,8 @@ class Heard:
     def leave(self, number: int) -> None:  # noqa: ARG002 - the protocol's
         self.told.append("leave")
 
-    def meets(self, number: int, holder: object) -> bool:  # noqa: ARG002 - the protocol's
-        self.asked.append(holder)
+    def meets(self, number: int, names: tuple[str, ...], holders: tuple[object, ...]) -> bool:  # noqa: ARG002 - the protocol's
+        self.asked.append(dict(zip(names, holders, strict=True)))
         return False
 
     @property
@@ -287,20 +287,23 @@ def test_the_start_and_every_return_of_a_function_that_keeps_something_are_heard
 @pytest.mark.parametrize(
     ("body", "asked"),
     [
-        ("if y.found: return\n    y.found = x", ["y"]),
-        ("if x.found: return\n    x.found = y", ["x"]),
-        ("if x.found or y.found: return\n    x.found = y.found = 1", []),
-        ("if y.found: return\n    y.found = lambda: y", []),
+        ("if y.found: return\n    y.found = x", [["y"]]),
+        ("if x.found: return\n    x.found = y", [["x"]]),
+        ("if x.found or y.found: return\n    x.found = y.found = 1", [["x", "y"]]),
+        ("if y.found: return\n    y.found = lambda: y", [["y"]]),
+        ("global KEPT\n    KEPT = x", [[]]),
+        ("nonlocal z\n    z = x", []),
     ],
 )
-def test_the_one_argument_that_may_keep_something_is_told_with_the_start(
-    traced: Traced, body: str, asked: list[str]
+def test_the_arguments_that_may_keep_something_are_told_with_the_start(
+    traced: Traced, body: str, asked: list[list[str]]
 ) -> None:
     heard = traced.tracer.scopes = Heard()
-    f = traced.run(f"def f(x, y):\n    {body}\n")["f"]
-    f(SimpleNamespace(name="x", found=0), SimpleNamespace(name="y", found=0))
+    f = traced.run(f"def around(z):\n  def f(x, y):\n    {body}\n  return f\nf = around(0)\n")["f"]
+    x, y = SimpleNamespace(name="x", found=0), SimpleNamespace(name="y", found=0)
+    f(x, y)
 
-    assert [getattr(holder, "name", "") for holder in heard.asked] == asked
+    assert heard.asked == [{name: {"x": x, "y": y}[name] for name in names} for names in asked]
     assert heard.told == ["enter", "leave"]
 
 

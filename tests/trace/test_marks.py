@@ -14,6 +14,7 @@ import textwrap
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -42,11 +43,11 @@ def functions(code: CodeType) -> Iterator[CodeType]:
 
 
 class Suspicious(Codes):
-    """Holds every function for one that keeps something in its first argument."""
+    """Holds every function for one that keeps something in its arguments; five are more than a call takes along."""
 
     def read_in(self, path: str, code: CodeType) -> tuple[int, Read]:
         number, read = super().read_in(path, code)
-        self.stateful[number] = Stateful(holders=code.co_varnames[: min(1, code.co_argcount)])
+        self.stateful[number] = Stateful(holders=code.co_varnames[: min(5, code.co_argcount)])
         return number, read
 
 
@@ -79,8 +80,8 @@ MARK = ["LOAD_CONST", "LOAD_CONST", "LOAD_CONST", "STORE_SUBSCR"]
 CALLEE = ["LOAD_CONST", "PUSH_NULL"] if sys.version_info >= (3, 13) else ["PUSH_NULL", "LOAD_CONST"]
 LOADS = [*CALLEE, "LOAD_CONST", "LOAD_CONST"]
 DONE = ["PRECALL", "CALL", "POP_TOP"] if sys.version_info < (3, 12) else ["CALL", "POP_TOP"]
-CALL = [*LOADS, *DONE]
-CALL_ON = [*LOADS, "LOAD_FAST", *DONE]
+ARGUMENTS = [found for count in range(5) for found in product(("LOAD_FAST", "LOAD_DEREF"), repeat=count)]
+PUT_IN = [MARK, [*LOADS, *DONE], *([*LOADS, "LOAD_CONST", *found, *DONE] for found in ARGUMENTS)]
 
 
 def listing(code: CodeType, constants: int | None = None) -> Listing:
@@ -89,7 +90,7 @@ def listing(code: CodeType, constants: int | None = None) -> Listing:
     own: list[dis.Instruction] = []
     at = 0
     while at < len(instructions):
-        for put_in in (MARK, CALL, CALL_ON):
+        for put_in in PUT_IN:
             here = instructions[at : at + len(put_in)]
             loads = [i.arg or 0 for i in here if i.opname == "LOAD_CONST"]
             new = constants is not None and loads and min(loads) >= constants
@@ -110,7 +111,7 @@ def test_there_is_something_to_try() -> None:
     assert len(PAIRS) > 2000
     assert any(plain.co_exceptiontable for plain, _ in PAIRS)
     for told in (_enter, _enter_on):
-        assert sum(any(constant is told for constant in marked.co_consts) for _, marked in PAIRS) > 100
+        assert sum(any(constant is told for constant in marked.co_consts) for _, marked in PAIRS) > 50
     assert any(plain.co_freevars for plain, _ in PAIRS)
     assert any(plain.co_cellvars for plain, _ in PAIRS)
 

@@ -1,0 +1,63 @@
+"""The scopes that are open now, and what ran in each of them.
+
+What runs belongs to all open scopes and to the unit at work. It is noted with the innermost scope alone, and given to
+those around when that one closes, or when another unit begins: scopes nest deeply in a recursion, and are entered much
+more often than anybody asks what ran.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_perfcache.trace.keeper import Keeper
+    from pytest_perfcache.trace.unit import Unit
+
+
+class OpenScopes:
+    """``keepers``: those whose scopes are open, innermost last; one may be there more than once."""
+
+    __slots__ = ("_ran", "keepers")
+
+    def __init__(self) -> None:
+        self.keepers: list[Keeper] = []
+        self._ran: list[set[int]] = []
+        """Functions that ran in the scope in the same place, and that nobody was told of."""
+
+    def open(self, keeper: Keeper) -> None:
+        self.keepers.append(keeper)
+        self._ran.append(set())
+
+    def note(self, numbers: Iterable[int], unit: Unit) -> None:
+        """These functions ran, while ``unit`` was at work."""
+        (self._ran[-1] if self._ran else unit.blocks).update(numbers)
+
+    def close(self, keeper: Keeper, unit: Unit) -> None:
+        """Close the innermost scope of this keeper, and those that were left open in it by exceptions."""
+        while self.keepers:
+            last, ran = self.keepers.pop(), self._ran.pop()
+            last.unit.blocks |= ran
+            if self._ran:
+                self._ran[-1] |= ran
+            else:
+                unit.blocks |= ran
+            if last is keeper:
+                return
+
+    def share(self, unit: Unit) -> None:
+        """Another unit begins or ends: what ran until now belongs to this one."""
+        if not self._ran:
+            return
+        ran: set[int] = set()
+        for keeper, own in zip(reversed(self.keepers), reversed(self._ran), strict=True):
+            ran |= own
+            own.clear()
+            keeper.unit.blocks |= ran
+        unit.blocks |= ran
+
+    def clear(self) -> None:
+        """Nothing is open any more; what ran was shared before."""
+        self.keepers.clear()
+        self._ran.clear()
