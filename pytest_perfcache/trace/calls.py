@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Sized
+from collections.abc import Callable, Container, Mapping, Sized
 from types import CodeType, FrameType, FunctionType
 from typing import Protocol
 
@@ -24,6 +24,14 @@ class Scopes(Protocol):
     @property
     def closed(self) -> Container[int]:
         """Functions of whose return it need not be told."""
+
+    @property
+    def loose(self) -> Container[int]:
+        """Functions of whose start it need not be told where all objects that they work on are met already."""
+
+    @property
+    def met_here(self) -> Mapping[int, Callable[[], object]]:
+        """These objects, by identity."""
 
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own, None where it ran in a thread of its own."""

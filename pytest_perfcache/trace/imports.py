@@ -160,7 +160,7 @@ class ImportObserver:
             recorder.kept.imported(module.unit, code, self._effects(module, code, namespace))
             self._lookups.made_by(module.unit, code)
             recorder.loaded(path, namespace)
-            self._modules.forget_closures()
+            self._modules.forget(module)
 
     @staticmethod
     def _effects(module: Module, code: CodeType, namespace: dict[str, Any]) -> frozenset[str]:

@@ -63,8 +63,10 @@ class Kept:
         self.open = self.scopes.keepers
         self._met: dict[int, tuple[Callable[[], object], str, Unit | None]] = {}
         """Objects by identity, with the name of the unit that met them first; the unit where a loose function did."""
+        self.met_here: dict[int, Callable[[], object]] = {}
+        """Those that loose functions met in the current unit."""
         self._many = _MANY
-        self._loose: set[int] = set()
+        self.loose: set[int] = set()
         self._helped = Helped()
         self.busy: set[int] = set()
         """Functions that were entered so often that they need not be watched until the unit ends."""
@@ -122,23 +124,12 @@ class Kept:
 
     def meets(self, number: int, names: tuple[str, ...], holders: tuple[object, ...]) -> bool:
         """The function starts, and works on these objects; whether its start needs no more than this."""
-        if number in self._loose and self._met_here(holders):
-            return True
         keeper = self.keepers.get(number) or self._keeper(number)
         unit = self._current()
         if unit is None or keeper.needs_frame or keeper.heads != names:  # as a property's functions, of one name
             return False
         self._begin(keeper, unit, dict(zip(names, holders, strict=True)) if names else {}, None)
         return True
-
-    def _met_here(self, holders: tuple[object, ...]) -> bool:
-        """Whether loose functions met all of these objects in this unit before."""
-        met, here = self._met, self._stack[-1]
-        for holder in holders:
-            known = met.get(_identity(holder))
-            if known is None or known[2] is not here or known[0]() is not holder:
-                return False
-        return bool(holders)
 
     def _begin(self, keeper: Keeper, unit: Unit, found: Mapping[str, Any], frame: FrameType | None) -> None:
         """``found``: what matters of the function's variables; ``frame``: its own, where that is to be looked at."""
@@ -190,7 +181,7 @@ class Kept:
         """
         self.scopes.clear()
         self._helped.end(0)
-        self.closed -= self.busy - self._loose
+        self.closed -= self.busy - self.loose
         self.busy.clear()
         for keeper in self._active:
             if blocks & self._readers_of(keeper):
@@ -228,13 +219,13 @@ class Kept:
         if keeper.loose:
             self._gather()
             keeper.loose = False
-            self._loose.discard(keeper.number)
+            self.loose.discard(keeper.number)
             self.closed.discard(keeper.number)
 
     def _loosen(self, keeper: Keeper) -> None:
         """Take the scope from a function that was not found to keep anything for long."""
         keeper.loose = keeper.was_loose = True
-        self._loose.add(keeper.number)
+        self.loose.add(keeper.number)
         self.closed.add(keeper.number)
 
     def _keeper(self, number: int) -> Keeper:
@@ -297,6 +288,8 @@ class Kept:
                     unit.stand_on(keeper.unit)
                 return
             self._met[number] = known
+            if keeper.loose:
+                self.met_here[number] = known[0]
         elif (known[1] != unit.name or known[2] not in (None, unit)) and not is_bare(instance):
             self._tighten(keeper)
             keeper.found()
@@ -305,6 +298,7 @@ class Kept:
                 self._meet_again(instance, unit)
         elif keeper.loose:
             self._met[number] = (known[0], known[1], unit)
+            self.met_here[number] = known[0]
         if keeper.is_property:
             keeper.computed.append(known[0])
 

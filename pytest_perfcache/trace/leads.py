@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from pytest_perfcache.trace.looking import attributes, file_of, folders_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import ModuleType
 
     from pytest_perfcache.trace.codes import ImportSpec
@@ -61,24 +61,32 @@ class Resolver:
         return len(sys.modules) != len(self._names)
 
     def look(self) -> bool:
-        """Look at what is loaded now; whether that is other than before."""
+        """Look at what is loaded now; whether imports may lead elsewhere than before."""
         modules = sys.modules.copy()
         names, identities = list(modules), list(map(_identity, modules.values()))
         if identities == self._identities and names == self._names:
             return False
-        before = dict(zip(self._names, self._identities, strict=True))
+        same = min(_alike(names, self._names), _alike(identities, self._identities))
+        before = dict(zip(self._names[same:], self._identities[same:], strict=True))
+        now = dict(zip(names[same:], identities[same:], strict=True))
         self._names, self._identities = names, identities
-        for name in before.keys() - modules.keys():
-            self._forget(name)
-        for name, identity in zip(names, identities, strict=True):
-            if before.get(name) != identity:
-                self._forget(name)
-                self._enter(name, modules[name])
-        return True
+        moved = {name: self._forget(name) for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+        for name in now.keys() & moved.keys():
+            self._enter(name, modules[name])
+        come_or_gone = before.keys() ^ now.keys()
+        return any(was != self._known(name) for name, was in moved.items()) or any(
+            name.rpartition(".")[0] in self._packages for name in come_or_gone
+        )
 
-    def _forget(self, name: str) -> None:
+    def _known(self, name: str) -> tuple[str | None, bool]:
+        """What decides where imports of this name lead."""
+        return self._paths.get(name), name in self._packages
+
+    def _forget(self, name: str) -> tuple[str | None, bool]:
+        known = self._known(name)
         self._paths.pop(name, None)
         self._packages.discard(name)
+        return known
 
     def _enter(self, name: str, module: ModuleType) -> None:
         file = file_of(module)
@@ -107,6 +115,18 @@ class Resolver:
                 package: ModuleType | None = sys.modules.get(parent)
                 if package is not None and member not in attributes(package):
                     yield target
+
+
+def _alike(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many elements are the same from the start on: modules come at the end, and a test takes away its own."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _named(specs: Iterable[ImportSpec], package: str) -> Iterator[str]:

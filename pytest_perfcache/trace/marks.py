@@ -201,7 +201,17 @@ def _enter(link: _Link, number: int) -> None:
 def _enter_on(link: _Link, number: int, names: tuple[str, ...], *holders: object) -> None:
     """The same, with the objects that the code works on: the frame is asked for only where that is not enough."""
     scopes = link.scopes
-    if scopes is not None and number not in scopes.busy and not scopes.meets(number, names, holders):
+    if scopes is None or number in scopes.busy:
+        return
+    if holders and number in scopes.loose:
+        met = scopes.met_here
+        for holder in holders:
+            known = met.get(_identity(holder))
+            if known is None or known() is not holder:
+                break
+        else:
+            return
+    if not scopes.meets(number, names, holders):
         scopes.enter(number, _getframe(1))
 
 

@@ -29,10 +29,11 @@ _OWN: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 class Module:
     """One project module as it was loaded: its content then, and what its import touched.
 
-    ``coarse``: it was loaded out of sight, so nothing finer than its whole content can stand for it.
+    ``coarse``: it was loaded out of sight, so nothing finer than its whole content can stand for it; ``again``: it was
+    executed before, with the same content.
     """
 
-    __slots__ = ("coarse", "content", "imports", "name", "number", "path", "signature", "unit")
+    __slots__ = ("again", "coarse", "content", "imports", "name", "number", "path", "signature", "unit")
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Module:
         self.unit.modules.add(path)
         self.imports: tuple[ImportSpec, ...] = ()
         self.coarse = coarse
+        self.again = False
 
 
 class _Reached(NamedTuple):
@@ -98,7 +100,7 @@ class Modules:
     def add(self, path: str, name: str, source: bytes | None, signature: Signature | None) -> Module:
         """Enter a module that is about to be executed (again)."""
         module = self._add(path, name, source, signature)
-        self.forget_closures()
+        self.forget(module)
         return module
 
     def _add(self, path: str, name: str, source: bytes | None, signature: Signature | None) -> Module:
@@ -106,6 +108,7 @@ class Modules:
         known = self.by_path.get(path)
         if known is not None:
             module.coarse = known.content != module.content
+            module.again = not module.coarse
             module.unit.stand_on(known.unit)
         self.by_number.append(module)
         self.by_path[path] = module
@@ -144,13 +147,19 @@ class Modules:
         """The test has ended."""
         self._there = None
 
-    def forget_closures(self) -> None:
+    def forget(self, module: Module) -> None:
+        """Its execution begins or ends; where others lead is the same where it has been executed before."""
+        if not module.again:
+            self._forget_all()
+            return
+        self._reached.clear()
+        self._closures.clear()
+        self._edges.pop(module.path, None)
+
+    def _forget_all(self) -> None:
         self._reached.clear()
         self._closures.clear()
         self._edges.clear()
-        self._forget_lazy()
-
-    def _forget_lazy(self) -> None:
         self._lazy.clear()
         self._lazy_of.clear()
         self._libraries.clear()
@@ -235,12 +244,13 @@ class Modules:
     def _look(self) -> None:
         """See what is loaded, once for each question: where it is not what it was, imports may lead elsewhere."""
         if not self._looked and self._resolver.look():
-            self._forget_lazy()
+            self._forget_all()
         self._looked = True
 
     def _reach(self, roots: int) -> _Reached:
         found = self._reached.get(roots)
         if found is None:
+            self._look()  # before, not between: what is remembered may be forgotten
             files = roots
             for number in numbers_in(roots):
                 files |= self._closure(number)

@@ -76,10 +76,12 @@ class Recorder:
 
     def enter(self, unit: Unit) -> None:
         self.flush()
+        self.kept.met_here.clear()
         self._stack.append(unit)
 
     def leave(self, unit: Unit) -> None:
         self.flush()
+        self.kept.met_here.clear()
         while len(self._stack) > 1 and self._stack.pop() is not unit:
             pass
         if len(self._stack) < self._inherited:

@@ -260,6 +260,14 @@ class Heard:
     def closed(self) -> tuple[int, ...]:
         return ()
 
+    @property
+    def loose(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def met_here(self) -> dict[int, Callable[[], object]]:
+        return {}
+
 
 @pytest.mark.parametrize(
     "returns",
