@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Callable
 
     from pytest_perfcache.trace.unit import Unit
@@ -106,6 +107,13 @@ class Keeper:
     def noted(self) -> tuple[str, ...]:
         """The variables whose objects are noted with the units that meet them."""
         return self.heads if self.was_loose else self.holders
+
+    def note_filled(self, instance: object, namespace: dict[str, Any]) -> None:
+        """It runs on this object because something is not there; ``namespace``: that of its module."""
+        try:
+            self.filled.append((weakref.ref(instance), set(attributes(instance)), namespace))
+        except TypeError:
+            return  # has neither weak references nor, as a rule, attributes
 
     def found(self) -> None:
         """It was found to keep something for a later unit: it has a scope for twice as many units as before."""

@@ -128,8 +128,21 @@ class Kept:
         unit = self._current()
         if unit is None or keeper.needs_frame or keeper.heads != names:  # as a property's functions, of one name
             return False
+        if keeper.loose and not keeper.globals:
+            self._meet_loosely(keeper, holders, unit)
+            if keeper.loose:
+                return True
         self._begin(keeper, unit, dict(zip(names, holders, strict=True)) if names else {}, None)
         return True
+
+    def _meet_loosely(self, keeper: Keeper, holders: tuple[object, ...], unit: Unit) -> None:
+        try:
+            for holder in holders:
+                if keeper.tested:
+                    self._helped.find(keeper, holder, unit)
+                self._meet(keeper, holder, unit)
+        except Exception as error:
+            unit.spoil(keeper.failure(error))
 
     def _begin(self, keeper: Keeper, unit: Unit, found: Mapping[str, Any], frame: FrameType | None) -> None:
         """``found``: what matters of the function's variables; ``frame``: its own, where that is to be looked at."""
@@ -263,14 +276,7 @@ class Kept:
             else:
                 self._meet_again(value, unit)
             if frame is not None and keeper.name in ON_DEMAND:
-                self._fill(keeper, value, frame.f_globals)
-
-    @staticmethod
-    def _fill(keeper: Keeper, instance: object, namespace: dict[str, Any]) -> None:
-        try:
-            keeper.filled.append((weakref.ref(instance), set(attributes(instance)), namespace))
-        except TypeError:
-            return  # has neither weak references nor, as a rule, attributes
+                keeper.note_filled(value, frame.f_globals)
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
@@ -346,7 +352,9 @@ class Kept:
         keeper.units += 1
         if keeper.attributes:
             self._activate(keeper, set(keeper.attributes))
-        if any(before is not None and not same(before, version(value)) for value, before in keeper.defaults):
+        if keeper.defaults and any(
+            before is not None and not same(before, version(value)) for value, before in keeper.defaults
+        ):
             self._activate(keeper, {keeper.name})
         if keeper.namespace is not None:
             if self._compare_globals(keeper) and keeper.unseen:
@@ -354,6 +362,12 @@ class Kept:
                     keeper.unit.stand_on(unseen)
             keeper.namespace = None
         keeper.unseen.clear()
+        if keeper.filled or keeper.computed:
+            self._leave_attributes(keeper)
+        if keeper.units >= keeper.patience and not keeper.exact:
+            self._loosen(keeper)
+
+    def _leave_attributes(self, keeper: Keeper) -> None:
         for reference, before, namespace in keeper.filled:
             instance = reference()
             if instance is not None:
@@ -364,8 +378,6 @@ class Kept:
             outlived = any(reference() is not None for reference in keeper.computed)
             self._activate(keeper, {keeper.name} if outlived else set())
             keeper.computed.clear()
-        if keeper.units >= keeper.patience and not keeper.exact:
-            self._loosen(keeper)
 
     def _compare_globals(self, keeper: Keeper) -> bool:
         """Whether one of its globals changed. From then on the function always has a scope."""

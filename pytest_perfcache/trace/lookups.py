@@ -14,6 +14,8 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import sys
+import weakref
+from functools import cache
 from importlib import _bootstrap
 from importlib.util import resolve_name
 from types import ModuleType
@@ -46,6 +48,8 @@ class LookupObserver:
         """Top-level names that lead out of the project."""
         self._made: dict[str, Unit] = {}
         """What made a module that has no file in the project."""
+        self._executed: dict[str, tuple[Callable[[], object], str]] = {}
+        """Modules of the project by name, with their paths."""
         self._patches = Patches()
         self._patches.put(builtins, "__import__", frameless(self._statement(builtins.__import__)))
         bootstrap: Any = _bootstrap
@@ -142,7 +146,7 @@ class LookupObserver:
         if not statement or full not in sys.modules:
             self._recorder.add_import(top)
         known = True
-        names = (*parents(full), full, *(f"{full}.{name}" for name in fromlist if isinstance(name, str)))
+        names = _names_in(full, tuple(name for name in fromlist if isinstance(name, str)))
         for name in names:
             module = sys.modules.get(name)
             if module is not None:
@@ -163,9 +167,14 @@ class LookupObserver:
 
     def _found(self, name: str, module: object, unit: Unit | None) -> bool:
         """Note what answers; whether it is a file of the project that was seen being executed."""
+        executed = self._executed.get(name)
+        if executed is not None and executed[0]() is module:
+            self._recorder.add_module(executed[1])
+            return True
         path = self._modules.path_of_module(module) if is_a(module, ModuleType) else None
         known = path is not None and path in self._modules.by_path
         if path is not None and known:
+            self._executed[name] = weakref.ref(module), path
             self._recorder.add_module(path)
         elif name in self._made:
             self._recorder.stand_on(self._made[name])
@@ -187,6 +196,12 @@ class LookupObserver:
         if isinstance(file, str):
             return self._modules.places.is_library(file)
         return top in self._before and "__path__" not in attributes(module)
+
+
+@cache
+def _names_in(full: str, members: tuple[str, ...]) -> tuple[str, ...]:
+    """What is imported with a module: the packages around it, itself, and members that may be modules."""
+    return (*parents(full), full, *(f"{full}.{name}" for name in members))
 
 
 def _absolute(name: object, namespace: Mapping[str, object] | None, level: int) -> str:
