@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -70,7 +71,9 @@ class LightPlugin:
         self._hidden: dict[str, LightModule] = {}
         self._watched: bool | None = None
         self._ignoring: bool | None = None
-        """Whether somebody may leave out files who does not stand in a conftest file's list."""
+        self._collects_modules_alone = False
+        """Whether a Python file without a test module's name holds no tests for anybody."""
+        self._patterns: list[str] = config.getini("python_files")
         self._marks = marks_of(config)
 
     @property
@@ -87,13 +90,23 @@ class LightPlugin:
     def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
         """A known module is not ignored: the conftest files that could say so are part of what it stands on.
 
-        Pytest looks at their lists anew for each file, which takes longer than the rest of the walk.
+        A file that nobody would collect is. Pytest looks at the lists of all conftest files anew for each file, and
+        asks every plugin for a collector, which takes longer than the rest of the walk.
         """
+        if not self.known.modules or self._ignores(config):
+            return None
+        if self.places.relative(str(collection_path)) in self.known.modules:
+            return False
+        return True if self._collects_modules_alone and is_plain(collection_path.name, self._patterns) else None
+
+    def _ignores(self, config: pytest.Config) -> bool:
+        """Whether somebody may leave out files who does not stand in a conftest file's list."""
         if self._ignoring is None:
             named = any(getattr(config.option, name, None) for name in _IGNORING)
             self._ignoring = named or bool(_foreign(config, "pytest_ignore_collect"))
-        known = not self._ignoring and self.places.relative(str(collection_path)) in self.known.modules
-        return False if known else None
+            doctests = getattr(config.option, "doctestmodules", False)
+            self._collects_modules_alone = not (doctests or _foreign(config, "pytest_collect_file"))
+        return self._ignoring
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
@@ -160,6 +173,11 @@ class LightPlugin:
             reporter._numcollected += sum(module.tests for module in hidden) + left_out
         if reporter is not None and left_out:
             reporter.stats.setdefault("deselected", []).extend([_UNSEEN] * left_out)
+
+
+def is_plain(name: str, patterns: Iterable[str]) -> bool:
+    """Whether this is the name of a Python file that is no test module; patterns for directories may match any."""
+    return name.endswith(".py") and not any("/" in pattern or fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 def _shown(module: LightModule, sketch: Sketch) -> Iterator[pytest.Item]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_perfcache.run.collecting import is_plain
 from tests.schedule.projects import ROOT
 
 NOTE_IMPORT = "import os\nwith open(os.environ['NOTES'], 'a') as notes: notes.write(__name__ + '\\n')\n"
@@ -453,3 +454,58 @@ def test_workers_leave_modules_alone_of_which_a_part_is_always_left_out(project:
     second = project.run("-m", "not slow", "-n", "2")
     assert set(second.imported) == {"test_new"}
     assert "2 passed, 2 cached" in second.output
+
+
+PLAIN = """\
+def helped():
+    '''
+    >>> helped()
+    1
+    '''
+    return 1
+def test_in_a_plain_file():
+    pass
+"""
+
+
+@pytest.fixture
+def with_plain(settled: Project) -> Project:
+    """A file beside the tests that has no test module's name."""
+    settled.write("tests/helper.py", PLAIN)
+    settled.run()
+    return settled
+
+
+def test_a_file_without_a_test_module_s_name_is_collected_where_it_is_named(with_plain: Project) -> None:
+    assert with_plain.run("tests").last == "4 cached"
+    assert with_plain.run("tests/helper.py", "tests/test_cart.py").last == "1 passed, 3 cached"
+
+
+def test_a_file_without_a_test_module_s_name_is_collected_for_its_doctests(with_plain: Project) -> None:
+    with_plain.run("--doctest-modules")
+    again = with_plain.run("--doctest-modules", "-v")
+    assert "tests/helper.py::tests.helper.helped" in again.output or "helper.py::helper.helped" in again.output
+
+
+def test_a_hook_for_files_is_asked_about_each(with_plain: Project) -> None:
+    hook = "def pytest_collect_file(file_path):\n    with open(os.environ['NOTES'], 'a') as notes:\n"
+    with_plain.write("conftest.py", f"import os\n{hook}        notes.write(file_path.name + '\\n')\n")
+    with_plain.run()
+    again = with_plain.run()
+    assert again.last == "4 cached"
+    assert {"helper.py", "test_cart.py", "test_other.py"} <= set(again.imported)
+
+
+@pytest.mark.parametrize(
+    ("name", "patterns", "plain"),
+    [
+        ("helper.py", ["test_*.py", "*_test.py"], True),
+        ("test_helper.py", ["test_*.py", "*_test.py"], False),
+        ("helper_test.py", ["test_*.py", "*_test.py"], False),
+        ("helper.py", ["*.py"], False),
+        ("helper.py", ["checks/*.py"], False),
+        ("helper.txt", ["test_*.py"], False),
+    ],
+)
+def test_a_plain_file_is_known_by_its_name(name: str, patterns: list[str], plain: bool) -> None:
+    assert is_plain(name, patterns) == plain

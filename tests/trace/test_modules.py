@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.stats import Signature
 from pytest_perfcache.trace.codes import Codes, import_statements, nested
+from pytest_perfcache.trace.leads import Resolver
 from pytest_perfcache.trace.modules import Module, Modules
 from pytest_perfcache.trace.unit import Unit, numbers_in
 
@@ -170,3 +171,37 @@ def test_a_module_loaded_again_with_other_content_is_coarse(project: Project, se
     assert again is not None
     assert again.coarse is coarse
     assert first.unit in again.unit.parts
+
+
+def test_imports_may_lead_elsewhere_only_when_a_module_of_the_project_comes_goes_or_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = {"/p/shop/__init__.py": "shop/__init__.py", "/p/shop/cart.py": "shop/cart.py", "/p/old.py": "old.py"}
+    resolver = Resolver(paths.get, lambda _: False)
+
+    def load(name: str, file: str | None) -> None:
+        module = ModuleType(name)
+        module.__file__ = file
+        monkeypatch.setitem(sys.modules, name, module)
+
+    def unload(name: str) -> None:
+        monkeypatch.delitem(sys.modules, name)
+
+    load("shop", "/p/shop/__init__.py")
+    resolver.look()
+    assert not resolver.look()
+    load("like_the_standard_library", "/usr/lib/some.py")
+    assert not resolver.look()
+    load("shop.cart", "/p/shop/cart.py")
+    assert resolver.look()
+    load("shop.cart", "/p/shop/cart.py")  # executed again
+    assert not resolver.look()
+    unload("like_the_standard_library")
+    assert not resolver.look()
+    load("shop.made", None)  # no file of its own, but `from shop import made` finds it now
+    assert resolver.look()
+    load("shop.cart", "/p/old.py")
+    assert resolver.look()
+    unload("shop.cart")
+    assert resolver.look()
+    assert resolver.loaded == {"shop/__init__.py"}
