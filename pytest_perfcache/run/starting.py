@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
@@ -82,7 +82,6 @@ def begin_tracing(config: pytest.Config) -> None:
 
 def _mark_ahead(config: pytest.Config) -> None:
     """Have the project's modules marked beside this process where most are not: on a first run."""
-    from pytest_perfcache.run.faults import harmless
     from pytest_perfcache.trace.codestore import CodeStore
 
     home, root = settings_of(config).dir, str(config.rootpath)
@@ -91,7 +90,7 @@ def _mark_ahead(config: pytest.Config) -> None:
     from pytest_perfcache.store.directory import prepare_directory
     from pytest_perfcache.trace.ahead import begin, pays
 
-    with harmless("marks modules only when they are imported"):
+    with suppress(OSError):  # of a directory that can not be used, the store tells
         if pays(root):
             prepare_directory(home)
             begin(str(home), root, f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}")

@@ -49,9 +49,8 @@ def begin(home: str, root: str, tag: str) -> None:
 
 def pays(root: str) -> bool:
     """Whether there is a second core, and enough to mark."""
-    if not hasattr(os, "posix_spawn") or len(os.sched_getaffinity(0)) < 2:
-        return False
-    return len([*islice(sources(root), _FEW)]) == _FEW
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return hasattr(os, "posix_spawn") and cores > 1 and len([*islice(sources(root), _FEW)]) == _FEW
 
 
 def main() -> None:

@@ -271,7 +271,7 @@ def file_of_frame(frame: FrameType) -> str:
 
     Unlike ``f_code``, ``f_globals`` is no audit event, and so many times faster.
     """
-    file = frame.f_globals.get("__file__")
+    file = dict.get(frame.f_globals, "__file__")  # what code is executed in may have a `get` of its own
     return file if type(file) is str else frame.f_code.co_filename
 
 

@@ -86,7 +86,7 @@ def _note_set(inputs: Inputs, key: str | bytes, value: str | bytes | None) -> No
 
 def _harness(frame: FrameType | None) -> bool:
     """Whether pytest reads the variable for itself; ``os`` and ``_collections_abc`` only pass the question on."""
-    while frame is not None and frame.f_globals.get("__name__") in _PASSING_ON:
+    while frame is not None and dict.get(frame.f_globals, "__name__") in _PASSING_ON:
         frame = frame.f_back
     file = "" if frame is None else file_of_frame(frame)
     return _PYTEST in file or file.startswith(_OWN)

@@ -30,7 +30,7 @@ class Module:
     """One project module as it was loaded: its content then, and what its import touched.
 
     ``coarse``: it was loaded out of sight, so nothing finer than its whole content can stand for it; ``again``: it was
-    executed before, with the same content.
+    executed before, with the same content and under the same name.
     """
 
     __slots__ = ("again", "coarse", "content", "imports", "name", "number", "path", "signature", "unit")
@@ -108,7 +108,7 @@ class Modules:
         known = self.by_path.get(path)
         if known is not None:
             module.coarse = known.content != module.content
-            module.again = not module.coarse
+            module.again = not module.coarse and known.name == name
             module.unit.stand_on(known.unit)
         self.by_number.append(module)
         self.by_path[path] = module
@@ -155,6 +155,7 @@ class Modules:
         self._reached.clear()
         self._closures.clear()
         self._edges.pop(module.path, None)
+        self._lazy.clear()  # so that it is looked at again what is loaded
 
     def _forget_all(self) -> None:
         self._reached.clear()

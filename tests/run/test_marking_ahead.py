@@ -80,3 +80,10 @@ def test_a_project_of_few_modules_is_marked_by_the_run_itself(tmp_path: Path) ->
     small.write(test_one="def test_one():\n    pass\n")
     assert small.run().code == 0
     assert home_of(small).is_new
+
+
+def test_a_directory_that_can_not_be_used_is_told_once(project: Project) -> None:
+    (project.path / ".perfcache").write_text("a file")
+    run = project.run()
+    assert run.code == 0
+    assert run.output.count("PerfcacheWarning") == 1
