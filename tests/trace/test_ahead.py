@@ -18,6 +18,11 @@ from pytest_perfcache.trace.codestore import CodeStore
 TAG = f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}"
 
 
+@pytest.fixture(autouse=True)
+def _compiled_files_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+
 def write(root: Path, *paths: str) -> None:
     for path in paths:
         file = root / path
