@@ -48,9 +48,13 @@ def begin(home: str, root: str, tag: str) -> None:
 
 
 def pays(root: str) -> bool:
-    """Whether there is a second core, and enough to mark."""
+    """Whether there is a second core, and enough to mark.
+
+    In a container, the first process inherits those that are nobody's children.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return hasattr(os, "posix_spawn") and cores > 1 and len([*islice(sources(root), _FEW)]) == _FEW
+    can = hasattr(os, "posix_spawn") and cores > 1 and os.getpid() != 1 and sys.version_info < (3, 14)
+    return can and len([*islice(sources(root), _FEW)]) == _FEW
 
 
 def main() -> None:

@@ -44,8 +44,8 @@ _MOST: Final = 4
 """Variables that a call of :func:`call` takes."""
 _PLAIN: Final = 256
 """Arguments of instructions below this need no extension."""
-_STACK: Final = 4 + _MOST
-"""What a call of :func:`call` takes."""
+_STACK: Final = 5 + _MOST
+"""What a call of :func:`call` takes: an empty place, what is called, three constants and the variables."""
 
 
 def start(code: CodeType) -> int:

@@ -114,13 +114,14 @@ class Kept:
         """The function starts; ``frame`` is its own."""
         keeper = self.keepers.get(number) or self._keeper(number)
         unit = self._current()
+        found = frame.f_locals if frame is not None and keeper.has_locals else {}  # made anew at each look
+        if frame is not None:
+            for name in keeper.keys:
+                self.look_up(found.get(name))
         if frame is None or unit is None:
             self._count(keeper, unit)
-            return
-        found = frame.f_locals if keeper.has_locals else {}  # made anew at each look
-        for name in keeper.keys:
-            self.look_up(found.get(name))
-        self._begin(keeper, unit, found, frame)
+        else:
+            self._begin(keeper, unit, found, frame)
 
     def meets(self, number: int, names: tuple[str, ...], holders: tuple[object, ...]) -> bool:
         """The function starts, and works on these objects; whether its start needs no more than this."""
