@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import site
 import sys
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _TOOL_CACHES: Final = tuple(
     f"{os.sep}{name}{os.sep}" for name in (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__")
 )
-_FOREIGN_PARTS: Final = frozenset(("site-packages", "dist-packages", "node_modules", ".tox", ".nox", ".git"))
+FOREIGN_PARTS: Final = frozenset(("site-packages", "dist-packages", "node_modules", ".tox", ".nox", ".git"))
 
 
 @cache
@@ -89,7 +90,7 @@ class Places:
         if os.path.isabs(name):
             return False
         full = f"{self.base}{os.sep}{name}"
-        if full.startswith(self.libraries) or not _FOREIGN_PARTS.isdisjoint(name.split("/")):
+        if full.startswith(self.libraries) or not FOREIGN_PARTS.isdisjoint(name.split("/")):
             return False
         return not self._in_virtual_environment(name)
 
@@ -137,5 +138,26 @@ _markers: dict[str, bool] = {}
 def _has_marker(directory: str) -> bool:
     found = _markers.get(directory)
     if found is None:
-        found = _markers[directory] = os.path.exists(os.path.join(directory, "pyvenv.cfg"))
+        found = _markers[directory] = is_virtual_environment(directory)
     return found
+
+
+def is_virtual_environment(directory: str) -> bool:
+    return os.path.exists(os.path.join(directory, "pyvenv.cfg"))
+
+
+def is_test_file(path: str) -> bool:
+    """Whether pytest imports this file by itself, going by the usual names."""
+    stem, dot, suffix = os.path.basename(path).rpartition(".")
+    return dot + suffix == ".py" and (stem == "conftest" or stem.startswith("test_") or stem.endswith("_test"))
+
+
+def compiled_files(source: str, pytest_version: str) -> tuple[str, str]:
+    """Where Python keeps the compiled form of a source, and where pytest keeps that with rewritten assertions.
+
+    ``NotImplementedError`` where this Python keeps none.
+    """
+    plain = importlib.util.cache_from_source(source)
+    stem = os.path.splitext(os.path.basename(source))[0]
+    tag = f"{sys.implementation.cache_tag}-pytest-{pytest_version}"
+    return plain, os.path.join(os.path.dirname(plain), f"{stem}.{tag}.pyc")

@@ -14,12 +14,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANY_IMPORT, ANYTHING, OWN_MODULE, SIGNATURES
+from pytest_perfcache.facts.places import is_test_file
 from pytest_perfcache.model import Fact, Kind, split_block
 
 if TYPE_CHECKING:
     from pytest_perfcache.facts.world import Rebound
 
-_TEST_FILE: Final = re.compile(r"(.*/)?(test_[^/]*|[^/]*_test|conftest)\.py")
 _CODE: Final = (Kind.SKELETON, Kind.BLOCK, Kind.SOURCE)
 
 
@@ -250,11 +250,6 @@ class _Target:
     def _full_names(self) -> Iterator[bytes]:
         for start in range(max(len(self.parts) - 1, 1)):
             yield ".".join(self.parts[start:]).encode()
-
-
-def is_test_file(path: str) -> bool:
-    """Whether pytest imports this file by itself, going by the usual names."""
-    return _TEST_FILE.fullmatch(path) is not None
 
 
 def _last(name: str) -> str:

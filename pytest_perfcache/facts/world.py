@@ -202,7 +202,7 @@ class World:
     def _rebound(self, path: str, before: Analysis, after: Analysis) -> State:
         """What differs where the skeleton does not."""
         from pytest_perfcache.facts.inheritance import Inheritance
-        from pytest_perfcache.facts.reach import is_test_file
+        from pytest_perfcache.facts.places import is_test_file
         from pytest_perfcache.facts.source import changed_bindings, changed_values
 
         names, values = changed_bindings(before, after), changed_values(before, after)

@@ -175,9 +175,15 @@ class LightPlugin:
             reporter.stats.setdefault("deselected", []).extend([_UNSEEN] * left_out)
 
 
-def is_plain(name: str, patterns: Iterable[str]) -> bool:
+def is_test_module(name: str, patterns: Iterable[str]) -> bool:
+    """Whether pytest takes a file of this name for a test module. ``patterns``: the ini value ``python_files``."""
+    return name.endswith(".py") and any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def is_plain(name: str, patterns: Sequence[str]) -> bool:
     """Whether this is the name of a Python file that is no test module; patterns for directories may match any."""
-    return name.endswith(".py") and not any("/" in pattern or fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    in_directories = any("/" in pattern for pattern in patterns)
+    return name.endswith(".py") and not in_directories and not is_test_module(name, patterns)
 
 
 def _shown(module: LightModule, sketch: Sketch) -> Iterator[pytest.Item]:

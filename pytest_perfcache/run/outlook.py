@@ -14,10 +14,11 @@ from typing import Final, NamedTuple
 import pytest
 
 from pytest_perfcache.collect.known import Known
-from pytest_perfcache.facts.places import Places
+from pytest_perfcache.facts.places import Places, is_virtual_environment
 from pytest_perfcache.facts.world import World
 from pytest_perfcache.model import Fingerprint, Kind, Outcome, Verdict
 from pytest_perfcache.run.circumstances import Circumstances
+from pytest_perfcache.run.collecting import is_test_module
 from pytest_perfcache.run.config import facts_of_run, is_named, settings_of
 from pytest_perfcache.run.costs import read_setups
 from pytest_perfcache.run.deciding import plan_everything
@@ -165,19 +166,18 @@ def test_files(config: pytest.Config, bases: Iterable[str], places: Places) -> I
         base = os.path.join(places.root, name)
         if os.path.isfile(base) and base.endswith(".py"):
             yield name
+        patterns = config.getini("python_files")
         for directory, below, files in os.walk(base):
             below[:] = [name for name in below if not _is_left_out(config, directory, name)]
-            yield from (places.relative(os.path.join(directory, file)) for file in files if _is_test_file(config, file))
+            yield from (
+                places.relative(os.path.join(directory, file)) for file in files if is_test_module(file, patterns)
+            )
 
 
 def _is_left_out(config: pytest.Config, directory: str, name: str) -> bool:
-    if name == "__pycache__" or os.path.exists(os.path.join(directory, name, "pyvenv.cfg")):
+    if name == "__pycache__" or is_virtual_environment(os.path.join(directory, name)):
         return True
     return any(fnmatch.fnmatch(name, pattern) for pattern in config.getini("norecursedirs"))
-
-
-def _is_test_file(config: pytest.Config, name: str) -> bool:
-    return name.endswith(".py") and any(fnmatch.fnmatch(name, pattern) for pattern in config.getini("python_files"))
 
 
 def _is_unchanged(path: str, outlook: Outlook) -> bool:

@@ -91,9 +91,15 @@ def _mark_ahead(config: pytest.Config) -> None:
     from pytest_perfcache.trace.ahead import begin, pays
 
     with suppress(OSError):  # of a directory that can not be used, the store tells
-        if pays(root):
+        if pays(root) and _has_second_core():
             prepare_directory(home)
-            begin(str(home), root, f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}")
+            begin(str(home), root, pytest.__version__)
+
+
+def _has_second_core() -> bool:
+    from pytest_perfcache.schedule.machine import read_cores
+
+    return read_cores() > 1
 
 
 def _is_foreseen(config: pytest.Config, environ: Mapping[str, str]) -> bool:

@@ -15,13 +15,15 @@ def read_machine(cgroup: Path = CGROUP) -> Machine:
     """The host as this process may use it; what cannot be read limits nothing."""
     import psutil
 
-    cores = float(_affinity())
-    quota = read_quota(cgroup)
-    if quota is not None:
-        cores = min(cores, quota)
     free = psutil.virtual_memory().available
     group_free = read_free_memory(cgroup)
-    return Machine(cores, _load(), free if group_free is None else min(free, group_free))
+    return Machine(read_cores(cgroup), _load(), free if group_free is None else min(free, group_free))
+
+
+def read_cores(cgroup: Path = CGROUP) -> float:
+    """The cores that this process may keep busy."""
+    quota = read_quota(cgroup)
+    return float(_affinity()) if quota is None else min(float(_affinity()), quota)
 
 
 def read_quota(cgroup: Path = CGROUP) -> float | None:

@@ -17,13 +17,15 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from pytest_perfcache.facts.places import FOREIGN_PARTS, compiled_files, is_test_file, is_virtual_environment
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType
 
 _fix_co_filename: Final[Callable[[CodeType, str], None]] = getattr(_imp, "_fix_co_filename")  # noqa: B009 - no stub
 """What imports do with compiled files that were moved."""
-_FOREIGN: Final = frozenset(("__pycache__", "build", "dist", "node_modules", "site-packages", "venv"))
+_LEFT_OUT: Final = FOREIGN_PARTS | {"__pycache__", "build", "dist", "venv"}
 _SELDOM: Final = frozenset(("doc", "docs", "example", "examples"))
 _TESTS: Final = frozenset(("test", "tests"))
 _MAIN: Final = f"from {__name__} import main; main()"
@@ -34,26 +36,26 @@ _HEADER: Final = 16
 _MASK: Final = 0xFFFFFFFF
 
 
-def begin(home: str, root: str, tag: str) -> None:
+def begin(home: str, root: str, pytest_version: str) -> None:
     """Start the process, where it will be done before this one could be; OSError where it can not be started.
 
-    ``home``: the directory of the cache; ``tag``: what pytest puts into the names of the files that it compiles.
+    ``home``: the directory of the cache.
     """
     package = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     paths = dict.fromkeys((package, os.path.dirname(os.path.dirname(sys.modules["xxhash"].__file__ or ""))))
     code = f"import sys; sys.path[:0] = {[*paths]!r}; {_MAIN}"
     quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
-    command = ("/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-IS", "-c", code, home, root, tag, str(os.getpid()))
+    given = (home, root, pytest_version, str(os.getpid()))
+    command = ("/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-IS", "-c", code, *given)
     os.waitpid(os.posix_spawn(command[0], command, os.environ, file_actions=quiet), 0)
 
 
 def pays(root: str) -> bool:
-    """Whether there is a second core, and enough to mark.
+    """Whether there is enough to mark, and a process can do it.
 
     In a container, the first process inherits those that are nobody's children.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    can = hasattr(os, "posix_spawn") and cores > 1 and os.getpid() != 1 and sys.version_info < (3, 14)
+    can = hasattr(os, "posix_spawn") and os.getpid() != 1 and sys.version_info < (3, 14)
     return can and len([*islice(sources(root), _FEW)]) == _FEW
 
 
@@ -63,12 +65,12 @@ def main() -> None:
     from pytest_perfcache.trace.codestore import CodeStore
     from pytest_perfcache.trace.marks import MarkTracer
 
-    home, root, tag, pid = sys.argv[1:]
+    home, root, pytest_version, pid = sys.argv[1:]
     store = CodeStore(home)
     for path in sorted(sources(root), key=_turn):
-        code = code_of(os.path.join(root, path), tag)
+        code = code_of(os.path.join(root, path), pytest_version)
         name = path.replace(os.sep, "/")
-        if code is not None and not store.has(name, code):
+        if code is not None:
             MarkTracer(Codes(), store).instrument(code, name)
         if not _runs(int(pid)):
             return
@@ -95,24 +97,23 @@ def sources(root: str) -> Iterator[str]:
 def _turn(path: str) -> tuple[bool, bool, str]:
     """Before a test module is imported, conftest files and what they import are."""
     parts = path.split(os.sep)
-    return not _SELDOM.isdisjoint(parts), not _TESTS.isdisjoint(parts) or _is_rewritten(path), path
+    return not _SELDOM.isdisjoint(parts), not _TESTS.isdisjoint(parts) or is_test_file(path), path
 
 
 def _may_be_project(directory: str, name: str) -> bool:
-    if name in _FOREIGN or name.startswith("."):
+    if name in _LEFT_OUT or name.startswith("."):
         return False
-    return not os.path.exists(os.path.join(directory, name, "pyvenv.cfg"))
+    return not is_virtual_environment(os.path.join(directory, name))
 
 
-def code_of(file: str, tag: str) -> CodeType | None:
+def code_of(file: str, pytest_version: str) -> CodeType | None:
     """The code that an import of this file will most likely execute; None where that can not be told."""
-    plain = importlib.util.cache_from_source(file)
-    rewritten = os.path.join(os.path.dirname(plain), f"{os.path.basename(file)[:-3]}.{tag}.pyc")
     try:
+        plain, rewritten = compiled_files(file, pytest_version)
         code = _compiled(file, rewritten)
-        if code is None and not _is_rewritten(file):
+        if code is None and not is_test_file(file):  # whose assertions pytest rewrites
             code = _compiled(file, plain) or _compile(file)
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError):
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, NotImplementedError):
         return None
     if code is not None:
         _fix_co_filename(code, file)
@@ -144,9 +145,3 @@ def _compile(file: str) -> CodeType:
     with open(file, "rb") as opened:
         code: CodeType = compile(opened.read(), file, "exec", dont_inherit=True)
     return code
-
-
-def _is_rewritten(file: str) -> bool:
-    """Whether pytest will rewrite its assertions, by the names that it looks for where nobody says otherwise."""
-    name = os.path.basename(file)
-    return name == "conftest.py" or name.startswith("test_") or name.endswith("_test.py")

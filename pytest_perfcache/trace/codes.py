@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any, Final, NamedTuple
 
+from pytest_perfcache.facts.places import is_test_file
 from pytest_perfcache.model import enclosing_name
 from pytest_perfcache.trace.helped import CO_OPTIMIZED
 from pytest_perfcache.trace.keys import MODULES, Keys, keys_of
@@ -21,7 +22,6 @@ _REFLECTIVE: Final = frozenset("__subclasses__ get_objects get_referrers".split(
 """With these, code may reach any loaded module; what is imported by a computed name is seen when it is imported."""
 _BY_NAME: Final = frozenset("__import__ find_spec import_module importorskip resolve_name run_module".split())
 _MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_TEST_FILE: Final = re.compile(r"(.*/)?(test_[^/]*|[^/]*_test|conftest)\.py")
 _LINES: Final = frozenset("f_lineno findsource getline getlines getsource getsourcelines".split())
 _LINES_IN_TESTS: Final = frozenset(
     """
@@ -73,7 +73,7 @@ class Read(NamedTuple):
             specs += tuple(ImportSpec(0, name, ()) for name in sorted(keys.constants - {"__main__"}))
         if not _BY_NAME.isdisjoint(names):
             specs += tuple(named_modules(code))
-        in_test = _TEST_FILE.fullmatch(path) is not None
+        in_test = is_test_file(path)
         lines = not _LINES.isdisjoint(names) or (in_test and not _LINES_IN_TESTS.isdisjoint(names))
         state = stateful(code) if may_be_stateful(code) else None
         if keys is not None and keys.arguments:

@@ -51,13 +51,6 @@ class CodeStore:
             return None
         return marshal.loads(zlib.decompress(body))
 
-    def has(self, path: str, code: CodeType) -> bool:
-        """Whether something was kept for this code."""
-        try:
-            return read_bytes(self._file(path)).startswith(self._key(code))
-        except OSError:
-            return False
-
     def put(self, path: str, code: CodeType, value: Any) -> None:
         """Keep it, at once where there is a directory for it; what can not be written down is left out."""
         try:

@@ -7,7 +7,6 @@ code object passes by here after it was compiled, rewritten or loaded. All are u
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import runpy
 import sys
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_perfcache.facts.places import compiled_files
 from pytest_perfcache.facts.stats import RACY_NS, Signature, read_bytes
 from pytest_perfcache.trace.codes import bodies, import_statements
 from pytest_perfcache.trace.frameless import like_machinery
@@ -201,13 +201,9 @@ def drop_racy_bytecode(source: str) -> None:
     try:
         found = os.stat(source)
         modified = max(found.st_mtime_ns, found.st_ctime_ns)
-        caches = [importlib.util.cache_from_source(source)]
+        caches = compiled_files(source, getattr(sys.modules.get("pytest"), "__version__", ""))
     except (OSError, NotImplementedError):
         return
-    if "pytest" in sys.modules:
-        tag = f"{sys.implementation.cache_tag}-pytest-{sys.modules['pytest'].__version__}"
-        stem = os.path.splitext(os.path.basename(source))[0]
-        caches.append(os.path.join(os.path.dirname(caches[0]), f"{stem}.{tag}.pyc"))
     for cache in caches:
         try:
             if os.stat(cache).st_mtime_ns < modified + RACY_NS:

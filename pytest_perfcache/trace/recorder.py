@@ -76,12 +76,10 @@ class Recorder:
 
     def enter(self, unit: Unit) -> None:
         self.flush()
-        self.kept.met_here.clear()
         self._stack.append(unit)
 
     def leave(self, unit: Unit) -> None:
         self.flush()
-        self.kept.met_here.clear()
         while len(self._stack) > 1 and self._stack.pop() is not unit:
             pass
         if len(self._stack) < self._inherited:
@@ -97,6 +95,7 @@ class Recorder:
         """The same, so that each of them knows, and see whether all could be seen."""
         self.gather()
         self.kept.scopes.share(self._stack[-1])
+        self.kept.met_here.clear()
         if not self.calls.intact():
             self.spoil("another tool took the tracer's place")
 

@@ -61,7 +61,7 @@ def test_modules_are_marked_that_the_run_itself_never_loads(project: Project) ->
     wait_for_marks(project)
     assert len(run.wait().ran) == 3
     code = compile(NEVER_IMPORTED, str(project.path / "shop" / "part_0.py"), "exec", dont_inherit=True)
-    assert home_of(project).has("shop/part_0.py", code)
+    assert home_of(project).get("shop/part_0.py", code) is not None
 
 
 def test_what_was_marked_beside_the_run_is_seen_to_run(project: Project) -> None:

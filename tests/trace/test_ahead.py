@@ -15,8 +15,6 @@ import pytest
 from pytest_perfcache.trace.ahead import code_of, main, sources
 from pytest_perfcache.trace.codestore import CodeStore
 
-TAG = f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}"
-
 
 @pytest.fixture(autouse=True)
 def _compiled_files_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,14 +44,14 @@ def test_the_project_s_files_are_found_and_no_others(tmp_path: Path) -> None:
 
 def test_a_module_that_was_never_compiled_is_compiled_as_an_import_would(tmp_path: Path) -> None:
     write(tmp_path, "cart.py")
-    assert code_of(str(tmp_path / "cart.py"), TAG) == imported(tmp_path / "cart.py")
+    assert code_of(str(tmp_path / "cart.py"), pytest.__version__) == imported(tmp_path / "cart.py")
 
 
 def test_a_compiled_module_is_taken_with_the_name_that_it_has_now(tmp_path: Path) -> None:
     write(tmp_path, "before/cart.py")
     imported(tmp_path / "before" / "cart.py")
     (tmp_path / "before").rename(tmp_path / "now")
-    found = code_of(str(tmp_path / "now" / "cart.py"), TAG)
+    found = code_of(str(tmp_path / "now" / "cart.py"), pytest.__version__)
     assert found is not None
     assert found.co_filename == str(tmp_path / "now" / "cart.py")
     assert found == imported(tmp_path / "now" / "cart.py")
@@ -65,28 +63,28 @@ def test_a_compiled_module_that_is_older_than_its_source_is_not_taken(tmp_path: 
     imported(file)
     file.write_text("def asked():\n    return 2\n")
     os.utime(file, (1, 1))
-    assert code_of(str(file), TAG) == compile(file.read_text(), str(file), "exec", dont_inherit=True)
+    assert code_of(str(file), pytest.__version__) == compile(file.read_text(), str(file), "exec", dont_inherit=True)
 
 
 def test_a_test_module_is_taken_as_pytest_rewrote_it(tmp_path: Path) -> None:
     write(tmp_path, "tests/test_cart.py")
     file = tmp_path / "tests" / "test_cart.py"
     file.write_text("def test_cart():\n    assert [] == list()\n")
-    assert code_of(str(file), TAG) is None
+    assert code_of(str(file), pytest.__version__) is None
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:perfcache", str(file)]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHONDONTWRITE")}
     subprocess.run(command, check=True, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL)
-    found = code_of(str(file), TAG)
+    found = code_of(str(file), pytest.__version__)
     assert found is not None
     assert "@pytest_ar" in found.co_names
     file.write_text("def test_cart():\n    assert [] != list()\n")
-    assert code_of(str(file), TAG) is None
+    assert code_of(str(file), pytest.__version__) is None
 
 
 @pytest.mark.parametrize("text", ["def asked(:\n", "\0", "# coding: none\n"])
 def test_a_file_that_is_no_python_is_left_alone(text: str, tmp_path: Path) -> None:
     (tmp_path / "cart.py").write_text(text)
-    assert code_of(str(tmp_path / "cart.py"), TAG) is None
+    assert code_of(str(tmp_path / "cart.py"), pytest.__version__) is None
 
 
 def test_a_compiled_file_that_is_damaged_is_left_alone(tmp_path: Path) -> None:
@@ -94,19 +92,19 @@ def test_a_compiled_file_that_is_damaged_is_left_alone(tmp_path: Path) -> None:
     imported(tmp_path / "cart.py")
     compiled = Path(importlib.util.cache_from_source(str(tmp_path / "cart.py")))
     compiled.write_bytes(compiled.read_bytes()[:20])
-    assert code_of(str(tmp_path / "cart.py"), TAG) is None
+    assert code_of(str(tmp_path / "cart.py"), pytest.__version__) is None
 
 
 def test_it_marks_all_modules_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, home = tmp_path / "project", tmp_path / "home"
     write(root, "a.py", "b.py", "tests/helper.py")
     home.mkdir()
-    monkeypatch.setattr(sys, "argv", ["", str(home), str(root), TAG, str(os.getpid())])
+    monkeypatch.setattr(sys, "argv", ["", str(home), str(root), pytest.__version__, str(os.getpid())])
     assert CodeStore(str(home)).is_new
     main()
     store = CodeStore(str(home))
     assert not store.is_new
-    assert all(store.has(path, imported(root / path)) for path in ("a.py", "b.py", "tests/helper.py"))
+    assert all(store.get(path, imported(root / path)) is not None for path in ("a.py", "b.py", "tests/helper.py"))
     before = {file: file.stat().st_mtime_ns for file in (home / "code").iterdir()}
     write(root, "c.py")
     main()
@@ -119,7 +117,7 @@ def test_it_ends_when_nobody_waits_for_it_any_more(tmp_path: Path, monkeypatch: 
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     write(tmp_path, "a.py", "b.py")
-    monkeypatch.setattr(sys, "argv", ["", str(tmp_path), str(tmp_path), TAG, str(gone.pid)])
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path), str(tmp_path), pytest.__version__, str(gone.pid)])
     main()
     assert CodeStore(str(tmp_path)).is_new
     assert len([*(tmp_path / "code").iterdir()]) == 1
