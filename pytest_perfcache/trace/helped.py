@@ -27,7 +27,7 @@ from pytest_perfcache.trace.containers import (
     local_of,
     name_of,
 )
-from pytest_perfcache.trace.looking import attributes
+from pytest_perfcache.trace.looking import attributes, is_referable
 from pytest_perfcache.trace.versions import PLAIN, is_scalar
 
 if TYPE_CHECKING:
@@ -280,10 +280,7 @@ class Helped:
 
 
 def _reference(instance: object) -> Callable[[], object] | None:
-    try:
-        return weakref.ref(instance)
-    except TypeError:
-        return None
+    return weakref.ref(instance) if is_referable(instance) else None
 
 
 def _itself(instance: object) -> object:

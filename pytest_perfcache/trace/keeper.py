@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PATIENCE: Final = 20
 """Units after which a function that was never found to keep anything for a later one loses its scope."""
+_LONGEST_PATIENCE: Final = 640
+"""The same for a function that was found to do so time and again."""
 
 
 class Keeper:
@@ -116,9 +118,13 @@ class Keeper:
             return  # has neither weak references nor, as a rule, attributes
 
     def found(self) -> None:
-        """It was found to keep something for a later unit: it has a scope for twice as many units as before."""
+        """It was found to keep something for a later unit: it has a scope for twice as many units as before.
+
+        However often that is found within one unit.
+        """
+        if self.units:
+            self.patience = min(2 * self.patience, _LONGEST_PATIENCE)
         self.units = 0
-        self.patience *= 2
 
     def failure(self, error: Exception) -> str:
         """Why a unit in which it could not be observed is not tracked."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_perfcache.trace.codes import bodies
 from pytest_perfcache.trace.helped import Helped
 from pytest_perfcache.trace.keeper import Keeper
-from pytest_perfcache.trace.looking import attributes
+from pytest_perfcache.trace.looking import attributes, is_referable
 from pytest_perfcache.trace.scoping import OpenScopes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 from pytest_perfcache.trace.unit import Unit, mask_of
@@ -286,15 +286,10 @@ class Kept:
         number = _identity(instance)
         known = self._met.get(number)
         if known is None or known[0]() is not instance:
-            try:
-                known = weakref.ref(instance), unit.name, unit if keeper.loose else None
-            except TypeError:
-                keeper.exact = True
-                self._tighten(keeper)
-                if self._unreferable.meet(instance, unit.name, len(self.open)):
-                    unit.stand_on(keeper.unit)
+            if not is_referable(instance):
+                self._meet_unreferable(keeper, instance, unit)
                 return
-            self._met[number] = known
+            known = self._met[number] = weakref.ref(instance), unit.name, unit if keeper.loose else None
             if keeper.loose:
                 self.met_here[number] = known[0]
         elif (known[1] != unit.name or known[2] not in (None, unit)) and not is_bare(instance):
@@ -308,6 +303,12 @@ class Kept:
             self.met_here[number] = known[0]
         if keeper.is_property:
             keeper.computed.append(known[0])
+
+    def _meet_unreferable(self, keeper: Keeper, instance: object, unit: Unit) -> None:
+        keeper.exact = True
+        self._tighten(keeper)
+        if self._unreferable.meet(instance, unit.name, len(self.open)):
+            unit.stand_on(keeper.unit)
 
     def _meet_again(self, instance: object, unit: Unit) -> None:
         """The function has a scope, in which others fill objects: this one may have been filled while it had none."""

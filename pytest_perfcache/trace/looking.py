@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeGuard, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeGuard, TypeVar
 
 _Kind = TypeVar("_Kind")
+_WEAK_REFERENCES: Final[Any] = type.__dict__["__weakrefoffset__"]
+_DICTIONARY: Final[Any] = type.__dict__["__dictoffset__"]
+"""Where objects of a type have these, 0 where they have none; a class's own attribute of that name is not asked."""
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 def is_a(value: object, kind: type[_Kind]) -> TypeGuard[_Kind]:
@@ -23,14 +28,22 @@ def attributes(value: object) -> Mapping[str, object]:
     if is_a(value, type):
         members: Mapping[str, object] = type.__getattribute__(value, "__dict__")
         return members
-    if is_a(value, threading.local):
+    kind = type(value)
+    if issubclass(kind, threading.local):
         found: dict[str, object] = vars(value)
         return found
+    if not _DICTIONARY.__get__(kind):
+        return _NOTHING
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
-        return {}
-    return found if type(found) is dict else {}
+        return _NOTHING
+    return found if type(found) is dict else _NOTHING
+
+
+def is_referable(value: object) -> bool:
+    """Whether weak references to the object can be made."""
+    return bool(_WEAK_REFERENCES.__get__(type(value)))
 
 
 def file_of(module: object) -> str | None:
