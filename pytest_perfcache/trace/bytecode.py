@@ -12,7 +12,7 @@ import opcode
 import re
 import sys
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from types import CodeType
 from typing import Final, NamedTuple
@@ -30,6 +30,14 @@ _PUSH_NULL: Final = opcode.opmap["PUSH_NULL"]
 _PRECALL: Final = opcode.opmap.get("PRECALL")
 _CALL: Final = opcode.opmap["CALL"]
 _POP_TOP: Final = opcode.opmap["POP_TOP"]
+_CONTAINS_OP: Final = opcode.opmap["CONTAINS_OP"]
+_DELETE_SUBSCR: Final = opcode.opmap["DELETE_SUBSCR"]
+_TO_BOOL: Final = opcode.opmap.get("TO_BOOL")
+"""From 3.13 on jumps want a boolean value."""
+_JUMP_IF, _JUMP_UNLESS = (
+    opcode.opmap.get(f"POP_JUMP_IF_{found}", opcode.opmap.get(f"POP_JUMP_FORWARD_IF_{found}", 0))
+    for found in ("TRUE", "FALSE")
+)
 _RETURNS: Final = frozenset(opcode.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opcode.opmap)
 _NULL_BEHIND: Final = sys.version_info >= (3, 13)
 """Whether the empty place belongs behind what is called."""
@@ -40,12 +48,8 @@ _NEAR: Final = (10, 11, 12)
 _WITHOUT_COLUMNS: Final = 13
 _LONG: Final = 14
 _NOWHERE: Final = 15
-_MOST: Final = 4
-"""Variables that a call of :func:`call` takes."""
-_PLAIN: Final = 256
-"""Arguments of instructions below this need no extension."""
-_STACK: Final = 5 + _MOST
-"""What a call of :func:`call` takes: an empty place, what is called, three constants and the variables."""
+_MOST: Final = 12
+"""Variables that a call takes along."""
 
 
 def start(code: CodeType) -> int:
@@ -67,41 +71,61 @@ def returns(code: CodeType) -> list[int]:
 
 
 def mark(first: int) -> bytes:
-    """Assign to an item: the constant ``first`` to the second one's item that the third one names."""
-    return b"".join(_load(constant) for constant in range(first, first + 3)) + _instruction(_STORE_SUBSCR)
+    """If the fourth of these constants holds something, take out what the fifth names, which is all of it, and assign
+    an item: the first to the second one's item that the third one names.
+
+    No other thread gets its turn meanwhile: that happens at calls, at jumps back and at the start of functions.
+    """
+    value, items, name, armed, place = map(load, range(first, first + 5))
+    body = value + items + name + _instruction(_STORE_SUBSCR) + armed + place + _instruction(_DELETE_SUBSCR)
+    test = b"" if _TO_BOOL is None else _instruction(_TO_BOOL)
+    return armed + test + _instruction(_JUMP_UNLESS, len(body) // 2) + body
 
 
-def call(function: int, arguments: tuple[int, ...], variables: bytes = b"") -> bytes:
-    """Call a constant with constants, and perhaps with what is loaded from local variables, and forget the result."""
+def load(constant: int) -> bytes:
+    """Put a constant on the stack."""
+    return _instruction(_LOAD_CONST, constant)
+
+
+def call(function: bytes, arguments: Sequence[bytes]) -> bytes:
+    """Call with what these pieces of code put on the stack, and leave the result there."""
     null = _instruction(_PUSH_NULL)
-    callee = _load(function) + null if _NULL_BEHIND else null + _load(function)
-    count = len(arguments) + len(variables) // 2
-    before = b"" if _PRECALL is None else _instruction(_PRECALL, count)
-    loads = b"".join(map(_load, arguments)) + variables
-    return callee + loads + before + _instruction(_CALL, count) + _instruction(_POP_TOP)
+    callee = function + null if _NULL_BEHIND else null + function
+    before = b"" if _PRECALL is None else _instruction(_PRECALL, len(arguments))
+    return callee + b"".join(arguments) + before + _instruction(_CALL, len(arguments))
+
+
+def only(member: bytes, among: bytes, called: bytes, *, within: bool) -> bytes:
+    """Call, and forget the result, only if the one value is ``within`` the other, or only if it is not."""
+    body = called + _instruction(_POP_TOP)
+    jump = _instruction(_JUMP_UNLESS if within else _JUMP_IF, len(body) // 2)
+    return member + among + _instruction(_CONTAINS_OP) + jump + body
 
 
 def are_at_hand(code: CodeType, names: Sequence[str]) -> bool:
-    """Whether these are arguments of the function that :func:`load_arguments` can load for a call.
+    """Whether :func:`load_variable` can load all of these for a call."""
+    arguments = code.co_varnames[: arguments_of(code)]
+    return len(names) <= _MOST and all(name in code.co_freevars or name in arguments for name in names)
 
-    A variable of the function around has the name of a local one where a comprehension has it too.
+
+def load_variable(code: CodeType, name: str) -> bytes:
+    """Put an argument on the stack at the start of the function, or the cell of a variable of the function around.
+
+    Arguments that inner functions use, too, are in cells by then. A variable of the function around has the name of a
+    local one where a comprehension has it too.
     """
-    arguments = code.co_varnames[: min(arguments_of(code), _PLAIN)]
-    return len(names) <= _MOST and all(name in arguments and name not in code.co_freevars for name in names)
+    names = code.co_varnames
+    if name in code.co_freevars:
+        cells = sum(cell not in names for cell in code.co_cellvars)
+        return _instruction(_LOAD_FAST, len(names) + cells + code.co_freevars.index(name))
+    return _instruction(_LOAD_DEREF if name in code.co_cellvars else _LOAD_FAST, names.index(name))
 
 
-def load_arguments(code: CodeType, names: Iterable[str]) -> bytes:
-    """Load arguments at the start of the function; those that inner functions use, too, are in cells by then."""
-    return b"".join(
-        _instruction(_LOAD_DEREF if name in code.co_cellvars else _LOAD_FAST, code.co_varnames.index(name))
-        for name in names
-    )
-
-
-def insert(code: CodeType, insertions: Mapping[int, bytes], constants: tuple[object, ...]) -> CodeType:
+def insert(code: CodeType, insertions: Mapping[int, bytes], constants: tuple[object, ...], stack: int) -> CodeType:
     """The code with instructions put in before those at the given offsets (bytes), which take over as jump targets.
 
     But for the first insertion, which is to run once: a loop that starts with the function jumps behind it.
+    ``stack``: how many values they put on the stack at most.
     """
     moves, jumps = _settled(code.co_code, insertions)
     out = moves.spread(code.co_code)
@@ -113,7 +137,7 @@ def insert(code: CodeType, insertions: Mapping[int, bytes], constants: tuple[obj
         co_consts=constants,
         co_linetable=_insert_locations(code.co_linetable, moves.sizes),
         co_exceptiontable=_shift_exceptions(code.co_exceptiontable, moves),
-        co_stacksize=code.co_stacksize + _STACK,
+        co_stacksize=code.co_stacksize + stack,
     )
 
 
@@ -188,10 +212,6 @@ def _jumps(raw: bytes, moves: _Moves) -> Iterator[_Jump]:
             at = moves.itself(unit)
             argument = sign * (moves.target(unit + behind + sign * argument) - at - behind)
             yield _Jump(at, argument, unit - first // 2 + 1 + moves.wider.get(first, 0), first)
-
-
-def _load(index: int) -> bytes:
-    return _instruction(_LOAD_CONST, index)
 
 
 def _instruction(code: int, argument: int = 0) -> bytes:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Mapping, Sized
+from collections.abc import Callable, Container, Mapping
 from types import CodeType, FrameType, FunctionType
-from typing import Protocol
+from typing import Any, Protocol
 
 from pytest_perfcache.trace.codes import Codes
 
 
 class Scopes(Protocol):
     """Is told when a watched function starts and returns."""
-
-    @property
-    def open(self) -> Sized:
-        """Empty where there is nothing to tell of any return."""
-
-    @property
-    def busy(self) -> Container[int]:
-        """Functions of whose start it need not be told."""
-
-    @property
-    def closed(self) -> Container[int]:
-        """Functions of whose return it need not be told."""
 
     @property
     def loose(self) -> Container[int]:
@@ -39,14 +27,29 @@ class Scopes(Protocol):
     def leave(self, number: int) -> None:
         """The function returns; not told when it raises."""
 
-    def meets(self, number: int, names: tuple[str, ...], holders: tuple[object, ...]) -> bool:
-        """The function starts, and works on these arguments; whether that is all there is to be told of its start."""
+    def meets(
+        self,
+        number: int,
+        names: tuple[str, ...],
+        values: tuple[object, ...],
+        outer: tuple[str, ...] = (),
+        namespace: dict[str, Any] | None = None,
+    ) -> bool:
+        """The function starts with these values; whether that is all there is to be told of its start.
+
+        ``names``: of its arguments, and of variables of the functions around it, which are ``outer``;
+        ``namespace``: its globals, where they matter.
+        """
 
 
 class CallTracer(Protocol):
     """Marks functions when their code is loaded; tells which marked functions were entered, in any thread."""
 
     scopes: Scopes | None
+    busy: set[int]
+    """Functions of whose start the scopes need not be told now."""
+    awaited: set[int]
+    """Functions of whose return they want to be told."""
 
     def instrument(self, code: CodeType, path: str) -> CodeType:
         """Mark all functions of a module; the code to execute in its place. ``path`` names the module's file.
@@ -54,8 +57,11 @@ class CallTracer(Protocol):
         Functions that the codes hold as stateful are watched: the scopes hear of each start and return.
         """
 
-    def watch(self, function: FunctionType) -> int | None:
-        """Watch a function that was marked before; its number, None where it was not."""
+    def watch(self, function: FunctionType, names: tuple[str, ...] = ()) -> int | None:
+        """Watch a function that was marked before; its number, None where it was not.
+
+        ``names``: arguments to be told with its start.
+        """
 
     def number_of(self, code: CodeType) -> int | None:
         """The number of the function whose code was marked; None where it was not."""

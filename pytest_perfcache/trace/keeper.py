@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.looking import attributes
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
+from pytest_perfcache.trace.versions import find, same, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pytest_perfcache.trace.unit import Unit
     from pytest_perfcache.trace.versions import Version
@@ -32,17 +33,18 @@ class Keeper:
     ``units``: how many entered it since it was last found to keep something for a later one; ``patience``: after how
     many of them it loses its scope; ``loose``: it has none now; ``was_loose``: it had none for a while;
     ``unseen``: units that entered it without one, and may have changed its globals; ``exact``: it always has one;
-    ``by_frame``: more than its heads is to be known when it starts;
+    ``on_demand``: it is called since something is not there; ``depth``: how many of its scopes are open; ``told``: the
+    variables that are to be known when it starts; ``own``: of a property, the argument that the value belongs to;
     ``keys``: arguments by which it looks up loaded modules; ``tested``: what it tests of arguments that others fill.
     """
 
     __slots__ = (
         "activations",
         "attributes",
-        "by_frame",
         "cache",
         "computed",
         "defaults",
+        "depth",
         "exact",
         "filled",
         "first",
@@ -50,16 +52,18 @@ class Keeper:
         "heads",
         "hits",
         "holders",
-        "is_property",
         "keys",
         "loose",
         "name",
         "named",
         "namespace",
         "number",
+        "on_demand",
+        "own",
         "patience",
         "readers",
         "tested",
+        "told",
         "unit",
         "units",
         "unseen",
@@ -82,33 +86,54 @@ class Keeper:
         self.namespace: dict[str, Any] | None = None
         self.computed: list[Callable[[], object]] = []
         self.filled: list[tuple[Callable[[], object], set[str], dict[str, Any]]] = []
-        self.is_property = False
-        self.by_frame = bool(self.keys) or name in ON_DEMAND
+        self.own = ""
+        self.on_demand = name in ON_DEMAND
+        self.told = state.told
+        self.depth = 0
         self.first: dict[str, object] = {}
         self.defaults: list[tuple[object, Version | None]] = []
         self.readers: tuple[tuple[int, int], int] = ((0, 0), 0)
         self.units = 0
         self.patience = _PATIENCE
         self.exact = (
-            not (self.holders or self.tested or self.globals) or bool(self.attributes or self.keys) or name in ON_DEMAND
+            not (self.holders or self.tested or self.globals) or bool(self.attributes or self.keys) or self.on_demand
         )
         self.loose = self.was_loose = False
         self.unseen: list[Unit] = []
 
-    @property
-    def needs_frame(self) -> bool:
-        """Whether its start can not be told by its heads alone."""
-        return self.by_frame or (bool(self.globals) and self.namespace is None)
-
-    @property
-    def has_locals(self) -> bool:
-        """Whether some of its variables matter when it starts."""
-        return bool(self.holders or self.tested or self.keys) or self.is_property
+    def needs_namespace(self) -> bool:
+        """Whether the globals of its module are to be known when it starts."""
+        return self.on_demand or (bool(self.globals) and self.namespace is None)
 
     @property
     def noted(self) -> tuple[str, ...]:
         """The variables whose objects are noted with the units that meet them."""
+        if self.own:
+            return (self.own,)
         return self.heads if self.was_loose else self.holders
+
+    def note_namespace(self, namespace: dict[str, Any], found: Mapping[str, object]) -> None:
+        """It starts with these globals, and with what was ``found`` of its variables."""
+        if self.globals and self.namespace is None:
+            self.note_globals(namespace)
+        if self.on_demand:
+            for holder in self.noted:
+                self.note_filled(found.get(holder), namespace)
+
+    def note_globals(self, namespace: dict[str, Any]) -> None:
+        """It runs with these globals, the first time in this unit."""
+        self.namespace = namespace
+        for name in self.globals:
+            if name not in self.versions and name.rpartition(".")[2] not in self.named:
+                self.versions[name] = version(find(namespace, name))
+
+    def changed_globals(self) -> set[str]:
+        """The last parts of the names of those that changed since they were noted, which are noted no more."""
+        namespace = self.namespace or {}
+        now = {name: version(find(namespace, name)) for name in self.versions}
+        changed = {name for name, found in now.items() if not same(found, self.versions[name])}
+        self.versions = {name: found for name, found in now.items() if name not in changed}
+        return {name.rpartition(".")[2] for name in changed}
 
     def note_filled(self, instance: object, namespace: dict[str, Any]) -> None:
         """It runs on this object because something is not there; ``namespace``: that of its module."""

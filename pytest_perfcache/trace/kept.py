@@ -20,23 +20,29 @@ from __future__ import annotations
 import weakref
 from itertools import chain
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pytest_perfcache.trace.codes import bodies
 from pytest_perfcache.trace.helped import Helped
 from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes, is_referable
 from pytest_perfcache.trace.scoping import OpenScopes
-from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
+from pytest_perfcache.trace.stateful import Stateful
 from pytest_perfcache.trace.unit import Unit, mask_of
 from pytest_perfcache.trace.unreferable import Unreferable
-from pytest_perfcache.trace.versions import SMALL, find, is_bare, is_scalar, same, version
+from pytest_perfcache.trace.versions import SMALL, is_bare, is_scalar, same, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import CodeType, FrameType
 
+    from pytest_perfcache.trace.calls import CallTracer
     from pytest_perfcache.trace.codes import Codes
+
+    _Names: TypeAlias = tuple[str, ...]
+    _Values: TypeAlias = tuple[object, ...]
+    _Found: TypeAlias = Mapping[str, Any]
+    _Globals: TypeAlias = dict[str, Any] | None
 
 _ACTIVATIONS: Final = 500
 """Of one function within one unit; after that its scope stays open to the unit's end, which only adds to it."""
@@ -51,15 +57,21 @@ class Kept:
     """Keepers by function number, and the scopes that are open now. Used by the session's thread only."""
 
     def __init__(
-        self, codes: Codes, gather: Callable[[], None], current: Callable[[], Unit | None], stack: Sequence[Unit]
+        self,
+        codes: Codes,
+        calls: CallTracer,
+        gather: Callable[[], None],
+        current: Callable[[], Unit | None],
+        stack: Sequence[Unit],
     ) -> None:
         """``gather`` gives what ran so far to the units at work, of which ``stack`` holds the innermost last."""
         self._codes = codes
+        self._busy, self._awaited = calls.busy, calls.awaited
         self._gather = gather
         self._current = current
         self._stack = stack
-        self.keepers: dict[int, Keeper] = {}
-        self.scopes = OpenScopes()
+        self._keepers: dict[int, Keeper] = {}
+        self.scopes = OpenScopes(calls.awaited)
         self.open = self.scopes.keepers
         self._met: dict[int, tuple[Callable[[], object], str, Unit | None]] = {}
         """Objects by identity, with the name of the unit that met them first; the unit where a loose function did."""
@@ -68,10 +80,6 @@ class Kept:
         self._many = _MANY
         self.loose: set[int] = set()
         self._helped = Helped()
-        self.busy: set[int] = set()
-        """Functions that were entered so often that they need not be watched until the unit ends."""
-        self.closed: set[int] = set()
-        """Functions that have no scope which their return could close: they are loose or busy."""
         self._unreferable = Unreferable()
         self._active: list[Keeper] = []
         self._stepping: dict[int, Keeper] = {}
@@ -88,10 +96,11 @@ class Kept:
             self._caches.append(keeper)
         keeper.cache = weakref.ref(cache)
 
-    def add_property(self, number: int) -> None:
-        """A ``functools.cached_property`` was put around the function."""
+    def add_property(self, number: int, own: str) -> None:
+        """A ``functools.cached_property`` was put around the function, whose first argument has this name."""
         keeper = self._exact(number)
-        keeper.is_property = keeper.by_frame = True
+        keeper.own = own
+        keeper.told = tuple(dict.fromkeys((*keeper.told, own)))
 
     def add_defaults(self, number: int, defaults: Iterable[object]) -> None:
         """The function has default values that can be changed."""
@@ -107,33 +116,40 @@ class Kept:
         for number, names in self._codes.steps.items():
             if self._codes.names[number][0] == path:
                 keeper = self._stepping[number] = self._keeper(number)
-                keeper.namespace, keeper.globals = namespace, names
-                keeper.versions = {name: version(find(namespace, name)) for name in names}
+                keeper.globals, keeper.versions = names, {}
+                keeper.note_globals(namespace)
 
     def enter(self, number: int, frame: FrameType | None) -> None:
         """The function starts; ``frame`` is its own."""
-        keeper = self.keepers.get(number) or self._keeper(number)
+        keeper = self._keepers.get(number) or self._keeper(number)
         unit = self._current()
-        found = frame.f_locals if frame is not None and keeper.has_locals else {}  # made anew at each look
+        found = frame.f_locals if frame is not None and keeper.told else {}  # made anew at each look
         if frame is not None:
             for name in keeper.keys:
                 self.look_up(found.get(name))
         if frame is None or unit is None:
             self._count(keeper, unit)
         else:
-            self._begin(keeper, unit, found, frame)
+            outer = frame.f_code.co_freevars if keeper.told else ()
+            self._begin(keeper, unit, found, outer, frame.f_globals)
 
-    def meets(self, number: int, names: tuple[str, ...], holders: tuple[object, ...]) -> bool:
-        """The function starts, and works on these objects; whether its start needs no more than this."""
-        keeper = self.keepers.get(number) or self._keeper(number)
+    def meets(
+        self, number: int, names: _Names, values: _Values, outer: _Names = (), namespace: _Globals = None
+    ) -> bool:
+        """The function starts with these values; whether its start needs no more than this."""
+        keeper = self._keepers.get(number) or self._keeper(number)
         unit = self._current()
-        if unit is None or keeper.needs_frame or keeper.heads != names:  # as a property's functions, of one name
+        # Functions of one name, such as a property's, may differ in what is to be known of them.
+        if unit is None or keeper.told != names or (namespace is None and keeper.needs_namespace()):
             return False
         if keeper.loose and not keeper.globals:
-            self._meet_loosely(keeper, holders, unit)
+            self._meet_loosely(keeper, values, unit)
             if keeper.loose:
                 return True
-        self._begin(keeper, unit, dict(zip(names, holders, strict=True)) if names else {}, None)
+        found = dict(zip(names, values, strict=True))
+        for name in keeper.keys:
+            self.look_up(found.get(name))
+        self._begin(keeper, unit, found, outer, namespace)
         return True
 
     def _meet_loosely(self, keeper: Keeper, holders: tuple[object, ...], unit: Unit) -> None:
@@ -145,8 +161,8 @@ class Kept:
         except Exception as error:
             unit.spoil(keeper.failure(error))
 
-    def _begin(self, keeper: Keeper, unit: Unit, found: Mapping[str, Any], frame: FrameType | None) -> None:
-        """``found``: what matters of the function's variables; ``frame``: its own, where that is to be looked at."""
+    def _begin(self, keeper: Keeper, unit: Unit, found: _Found, outer: _Names, namespace: _Globals) -> None:
+        """``found``: what matters of its variables; ``outer``: names of those of the functions around it."""
         was_loose = keeper.loose
         if not was_loose:
             self._gather()
@@ -154,13 +170,17 @@ class Kept:
         if (keeper.globals or keeper.attributes) and unit is not keeper.unit and not unit.name.startswith("test "):
             keeper.unit.stand_on(unit)
         try:
-            self._look(keeper, found, unit, frame)
+            if namespace is not None:
+                keeper.note_namespace(namespace, found)
+            self._look(keeper, unit, found, outer)
         except Exception as error:
             unit.spoil(keeper.failure(error))
         if not keeper.loose:
             if was_loose:
                 self._count(keeper, unit)
             self.scopes.open(keeper)
+            if keeper.number in self._busy:
+                self._awaited.discard(keeper.number)
 
     def _count(self, keeper: Keeper, unit: Unit | None) -> None:
         """One entry more in this unit; a function of which only globals matter is asked no more once it is loose."""
@@ -172,13 +192,12 @@ class Kept:
         if keeper.loose and unit is not None and unit not in keeper.unseen:
             keeper.unseen.append(unit)
         if (keeper.activations == _ACTIVATIONS and not keeper.keys) or (keeper.loose and not keeper.heads):
-            self.busy.add(keeper.number)
-            self.closed.add(keeper.number)
+            self._busy.add(keeper.number)
 
     def leave(self, number: int) -> None:
         """The function returns."""
-        keeper = self.keepers.get(number)
-        if keeper is None or keeper.activations >= _ACTIVATIONS or keeper not in self.open or self._current() is None:
+        keeper = self._keepers.get(number)
+        if keeper is None or keeper.activations >= _ACTIVATIONS or not keeper.depth or self._current() is None:
             return
         self._gather()
         self.scopes.close(keeper, self._stack[-1])
@@ -195,8 +214,7 @@ class Kept:
         """
         self.scopes.clear()
         self._helped.end(0)
-        self.closed -= self.busy - self.loose
-        self.busy.clear()
+        self._busy.clear()
         for keeper in self._active:
             if blocks & self._readers_of(keeper):
                 unit.stand_on(keeper.unit)
@@ -234,50 +252,36 @@ class Kept:
             self._gather()
             keeper.loose = False
             self.loose.discard(keeper.number)
-            self.closed.discard(keeper.number)
 
     def _loosen(self, keeper: Keeper) -> None:
         """Take the scope from a function that was not found to keep anything for long."""
         keeper.loose = keeper.was_loose = True
         self.loose.add(keeper.number)
-        self.closed.add(keeper.number)
 
     def _keeper(self, number: int) -> Keeper:
-        found = self.keepers.get(number)
+        found = self._keepers.get(number)
         if found is None:
             qualname = self._codes.names[number][1]
             state = self._codes.stateful.get(number, Stateful())
             unit = Unit(f"what {qualname} keeps", blocks={number})
-            found = self.keepers[number] = Keeper(number, qualname.rpartition(".")[2], unit, state)
+            found = self._keepers[number] = Keeper(number, qualname.rpartition(".")[2], unit, state)
         return found
 
-    def _look(self, keeper: Keeper, found: Mapping[str, Any], unit: Unit, frame: FrameType | None) -> None:
+    def _look(self, keeper: Keeper, unit: Unit, found: _Found, outer: _Names) -> None:
         if keeper.defaults and keeper.activations == 1:
             keeper.defaults = [(value, version(value)) for value, _ in keeper.defaults]
-        if frame is not None and keeper.globals and keeper.namespace is None:
-            keeper.namespace = frame.f_globals
-            for name in keeper.globals:
-                if name not in keeper.versions and name.rpartition(".")[2] not in keeper.named:
-                    keeper.versions[name] = version(find(frame.f_globals, name))
-        if not (keeper.is_property or keeper.holders or keeper.tested):
-            return
         if keeper.tested:
             self._helped.begin(keeper, found, unit, len(self.open))
-        code = None if frame is None else frame.f_code
-        outer = () if code is None else code.co_freevars
-        holders = code.co_varnames[:1] if keeper.is_property and code is not None else keeper.noted
-        for holder in holders:
+        for holder in keeper.noted:
             value = found.get(holder)
             if holder in outer:
                 keeper.exact = True
             if holder in outer and issubclass(type(value), _PLACEHOLDERS):
                 self._compare(keeper, holder, value, unit)
-            elif keeper.loose or keeper.is_property or holder in keeper.holders:
+            elif keeper.loose or keeper.own or holder in keeper.holders:
                 self._meet(keeper, value, unit)
             else:
                 self._meet_again(value, unit)
-            if frame is not None and keeper.name in ON_DEMAND:
-                keeper.note_filled(value, frame.f_globals)
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
@@ -301,7 +305,7 @@ class Kept:
         elif keeper.loose:
             self._met[number] = (known[0], known[1], unit)
             self.met_here[number] = known[0]
-        if keeper.is_property:
+        if keeper.own:
             keeper.computed.append(known[0])
 
     def _meet_unreferable(self, keeper: Keeper, instance: object, unit: Unit) -> None:
@@ -326,7 +330,7 @@ class Kept:
         """The import of a module ended that changes what others hold under these names, or uses what others changed."""
         names = {name for body in bodies(code) for name in body.co_names} if self._active else set()
         for keeper in self._active:
-            if keeper.unit is not unit and not keeper.named.isdisjoint(names):
+            if not keeper.named.isdisjoint(names):
                 unit.stand_on(keeper.unit)
         if changed:
             self._name(unit, changed)
@@ -383,11 +387,7 @@ class Kept:
 
     def _compare_globals(self, keeper: Keeper) -> bool:
         """Whether one of its globals changed. From then on the function always has a scope."""
-        namespace = keeper.namespace or {}
-        now = {name: version(find(namespace, name)) for name in keeper.versions}
-        changed = {name for name, found in now.items() if not same(found, keeper.versions[name])}
-        self._activate(keeper, {name.rpartition(".")[2] for name in changed})
-        keeper.versions = {name: found for name, found in now.items() if name not in changed}
+        self._activate(keeper, changed := keeper.changed_globals())
         return bool(changed)
 
     def _activate(self, keeper: Keeper, names: set[str]) -> None:

@@ -1,7 +1,7 @@
 """Calls by a mark at the top of each function, for interpreters whose bytecode we know (3.11 to 3.13).
 
-The mark is four instructions, ``hits[number] = None``, put into the bytecode after it was compiled or loaded and
-before it is executed: about 20 ns a call, against 80 to 120 % for a trace function. It sees every thread, leaves the
+The mark is ``if armed: hits[number] = None; del armed[0]``, put into the bytecode after it was compiled or loaded and
+before it is executed: a few ns a call, against 80 to 120 % for a trace function. It sees every thread, leaves the
 slots of coverage, debuggers and profilers alone, and survives code that turns tracing off. The mark stands on the
 line of the instruction behind it, so line tracers see no new line; what is written to ``__pycache__`` stays unmarked.
 """
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import sys
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace import bytecode
 from pytest_perfcache.trace.codes import Codes, Read, is_function
-from pytest_perfcache.trace.stateful import Stateful
+from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_perfcache.trace.calls import Scopes
     from pytest_perfcache.trace.codestore import CodeStore
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 _getframe: Final = sys._getframe  # tests take it away from `sys`
 _identity: Final = object.__hash__  # `id` is an audit event
 _OURS: Final = "\0pytest-perfcache "
-_HITS, _ENTER, _ENTER_ON, _LEAVE, _LINK = (f"{_OURS}{name}" for name in ("hits", "enter", "enter on", "leave", "link"))
-"""Constants of marked code as it is kept. That of the hits stands before the place of the function in a list."""
+_HITS: Final = f"{_OURS}hits"
+"""In marked code as it is kept, before the place of the function in a list."""
+_MARK: Final = 3
+_BESIDE: Final = 4
+"""Values that a mark puts on the stack at most, and a call beside its arguments: two places for it, two for another."""
 
 
 class _Hits(dict[int, None]):
@@ -42,18 +45,54 @@ class _Hits(dict[int, None]):
         return _Hits, ()
 
 
+class _Numbers(set[int]):
+    """Functions; a constant as well."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type[_Numbers], tuple[()]]:
+        return _Numbers, ()
+
+
+class _Armed(list[int]):
+    """A constant as well: holds the number of a function whose next entry is to be noted, and nothing once it was."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type[_Armed], tuple[()]]:
+        return _Armed, ()
+
+
 class MarkTracer:
     """All marked code shares one dictionary, whose keys are the numbers of the functions entered.
 
-    Marked code has that dictionary among its constants, and behind it the function's number.
+    Marked code has that dictionary among its constants, and behind it the function's number, and what tells whether it
+    is there already: to look at that takes a fifth of the time of storing it again.
     """
 
     def __init__(self, codes: Codes, store: CodeStore | None = None) -> None:
         self._codes = codes
         self._store = store
         self._hits = _Hits()
+        self._armed: dict[int, _Armed] = {}
+        """By number of the function."""
         self._link = _Link()
-        self._stand_ins = {_ENTER: _enter, _ENTER_ON: _enter_on, _LEAVE: _leave, _LINK: self._link}
+        self.busy: set[int] = _Numbers()
+        self.awaited: set[int] = _Numbers()
+        stand_ins = {
+            "enter": _enter,
+            "enter on": _enter_on,
+            "enter in": _enter_in,
+            "leave": _leave,
+            "link": self._link,
+            "busy": self.busy,
+            "awaited": self.awaited,
+            "globals": globals,
+        }
+        self._stand_ins: dict[str, object] = {f"{_OURS}{name}": value for name, value in stand_ins.items()}
+        """Constants of marked code as it is kept, for those that belong to this process."""
 
     @property
     def scopes(self) -> Scopes | None:
@@ -89,11 +128,11 @@ class MarkTracer:
             return self._watched(code, constants, number)
         return self._marked(code, constants, number)
 
-    def watch(self, function: FunctionType) -> int | None:
+    def watch(self, function: FunctionType, names: tuple[str, ...] = ()) -> int | None:
         code = function.__code__
         number = self.number_of(code)
         if number is not None and not any(constant is _leave for constant in code.co_consts):
-            function.__code__ = self._watched(code, code.co_consts, number)
+            function.__code__ = self._watched(code, code.co_consts, number, names)
         return number
 
     def number_of(self, code: CodeType) -> int | None:
@@ -102,10 +141,12 @@ class MarkTracer:
         return None if at is None else constants[at + 1]
 
     def take(self) -> list[int]:
-        hit = list(self._hits)
-        # One by one, because other threads go on: what they enter meanwhile stays for the next call.
-        for _ in map(self._hits.pop, hit, hit):
-            pass
+        hits, armed = self._hits, self._armed
+        hit = [*hits]
+        hits.clear()  # no other thread got its turn since: see the mark
+        # After that, not before: what is entered between would be forgotten here, and never be noted again.
+        for number in hit:
+            armed[number].append(number)
         return hit
 
     def intact(self) -> bool:
@@ -120,25 +161,39 @@ class MarkTracer:
     def _marked(self, code: CodeType, constants: tuple[object, ...], number: int) -> CodeType:
         places = (bytecode.start(code), *bytecode.resumptions(code))
         mark = bytecode.mark(len(constants))
-        return bytecode.insert(code, dict.fromkeys(places, mark), (*constants, None, self._hits, number))
+        return bytecode.insert(code, dict.fromkeys(places, mark), (*constants, *self._noting(number)), _MARK)
 
-    def _watched(self, code: CodeType, constants: tuple[object, ...], number: int) -> CodeType:
-        """Marked, and the scopes called at start and return."""
+    def _noting(self, number: int) -> tuple[object, ...]:
+        """The constants of a mark."""
+        armed = self._armed.get(number)
+        if armed is None:
+            armed = self._armed[number] = _Armed((number,))
+        return None, self._hits, number, armed, 0
+
+    def _watched(
+        self, code: CodeType, constants: tuple[object, ...], number: int, names: tuple[str, ...] = ()
+    ) -> CodeType:
+        """Marked, and the scopes called at start and return, where they want to be told of these."""
+        state = self._codes.stateful.get(number, Stateful())
+        told = tuple(dict.fromkeys((*state.told, *names)))
+        outer = tuple(name for name in told if name in code.co_freevars)
+        tell: Callable[..., None] = _enter_on
+        if not bytecode.are_at_hand(code, told):
+            tell = _enter
+        elif outer or state.globals or code.co_name in ON_DEMAND:
+            tell = _enter_in
+        own = (*self._noting(number), tell, _leave, self._link, self.busy, self.awaited, told, outer, globals)
         first = len(constants)
+        _, _, this, _, _, enter, leave, link, busy, awaited, *more = map(bytecode.load, range(first, first + len(own)))
+        arguments = [link, this, *_arguments(code, told, tell, more)]
+        started = bytecode.only(this, busy, bytecode.call(enter, arguments), within=False)
+        left = bytecode.only(this, awaited, bytecode.call(leave, (link, this)), within=True)
         mark = bytecode.mark(first)
-        arguments = (first + 5, first + 2)
-        heads = self._heads(code, number)
-        if heads is None:
-            begin = bytecode.call(first + 3, arguments)
-        else:
-            begin = bytecode.call(first + 3, (*arguments, first + 6), bytecode.load_arguments(code, heads))
         insertions = dict.fromkeys(bytecode.resumptions(code), mark)
-        insertions[bytecode.start(code)] = mark + begin
-        leave = bytecode.call(first + 4, arguments)
+        insertions[bytecode.start(code)] = mark + started
         # A function may return where it starts, and a generator where it goes on.
-        insertions |= {at: insertions.get(at, b"") + leave for at in bytecode.returns(code)}
-        told = (_enter, _leave, self._link) if heads is None else (_enter_on, _leave, self._link, heads)
-        return bytecode.insert(code, insertions, (*constants, None, self._hits, number, *told))
+        insertions |= {at: insertions.get(at, b"") + left for at in bytecode.returns(code)}
+        return bytecode.insert(code, insertions, (*constants, *own), _BESIDE + len(arguments))
 
     def _places(self, path: str, reads: list[tuple[str, Read]]) -> dict[int, int]:
         """Numbers of functions → their places in the list."""
@@ -152,6 +207,7 @@ class MarkTracer:
         for constant in waiting:
             if constant is self._hits:
                 constants += (_HITS, places[next(waiting)])
+                next(waiting)  # what the number alone tells
             elif isinstance(constant, CodeType):
                 constants.append(self._template(constant, places))
             else:
@@ -168,15 +224,19 @@ class MarkTracer:
             elif type(constant) is not str or not constant.startswith(_OURS):
                 constants.append(constant)
             elif constant == _HITS:
-                constants += (self._hits, numbers[next(waiting)])
+                constants += self._noting(numbers[next(waiting)])[1:4]
             else:
                 constants.append(self._stand_ins[constant])
         return code.replace(co_consts=tuple(constants))
 
-    def _heads(self, code: CodeType, number: int) -> tuple[str, ...] | None:
-        """The arguments that may keep something; None where they are not all that is to be known at the start."""
-        state = self._codes.stateful.get(number, Stateful())
-        return None if state.keys or not bytecode.are_at_hand(code, state.heads) else state.heads
+
+def _arguments(code: CodeType, told: tuple[str, ...], tell: object, constants: Sequence[bytes]) -> list[bytes]:
+    """What loads the further arguments of a call at the start; ``constants`` load those of them that there are."""
+    if tell is _enter:
+        return []
+    names, outer, namespace = constants
+    values = [bytecode.load_variable(code, name) for name in told]
+    return [names, outer, bytecode.call(namespace, ()), *values] if tell is _enter_in else [names, *values]
 
 
 class _Link:
@@ -194,14 +254,14 @@ class _Link:
 def _enter(link: _Link, number: int) -> None:
     """Called by watched code when it starts."""
     scopes = link.scopes
-    if scopes is not None and number not in scopes.busy:
+    if scopes is not None:
         scopes.enter(number, _getframe(1))
 
 
 def _enter_on(link: _Link, number: int, names: tuple[str, ...], *holders: object) -> None:
     """The same, with the objects that the code works on: the frame is asked for only where that is not enough."""
     scopes = link.scopes
-    if scopes is None or number in scopes.busy:
+    if scopes is None:
         return
     if holders and number in scopes.loose:
         met = scopes.met_here
@@ -215,8 +275,34 @@ def _enter_on(link: _Link, number: int, names: tuple[str, ...], *holders: object
         scopes.enter(number, _getframe(1))
 
 
-def _leave(link: _Link, number: int) -> None:
-    """Called by watched code just before it returns, most of which opened no scope."""
+def _enter_in(
+    link: _Link,
+    number: int,
+    names: tuple[str, ...],
+    outer: tuple[str, ...],
+    namespace: dict[str, Any],
+    *values: object,
+) -> None:
+    """The same, with its globals; variables of the functions around it come in their cells."""
     scopes = link.scopes
-    if scopes is not None and scopes.open and number not in scopes.closed:
+    if scopes is None:
+        return
+    if outer:
+        values = tuple(_content(value) if name in outer else value for name, value in zip(names, values, strict=True))
+    if not scopes.meets(number, names, values, outer, namespace):
+        scopes.enter(number, _getframe(1))
+
+
+def _content(cell: Any) -> object:
+    """What is in a cell; None where nothing is yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _leave(link: _Link, number: int) -> None:
+    """Called by watched code just before it returns."""
+    scopes = link.scopes
+    if scopes is not None:
         scopes.leave(number)

@@ -40,6 +40,8 @@ if sys.version_info >= (3, 12):
             """Code with a location that was switched off."""
             self._watched: set[int] = set()
             self.scopes: Scopes | None = None
+            self.busy: set[int] = set()
+            self.awaited: set[int] = set()
             _monitoring.register_callback(tool, _EVENTS.PY_START, self._on_start())
             _monitoring.register_callback(tool, _EVENTS.PY_RETURN, self._returned)
             _monitoring.register_callback(tool, _EVENTS.PY_RESUME, self._resumed)
@@ -65,7 +67,7 @@ if sys.version_info >= (3, 12):
                     _monitoring.set_local_events(self._tool, current, self._events(current))
             return code
 
-        def watch(self, function: FunctionType) -> int | None:
+        def watch(self, function: FunctionType, names: tuple[str, ...] = ()) -> int | None:  # noqa: ARG002 - the scopes look at the frame
             code = function.__code__
             number = self.number_of(code)
             if number is not None and _identity(code) not in self._watched:
@@ -107,14 +109,14 @@ if sys.version_info >= (3, 12):
 
         def _on_start(self) -> Callable[[CodeType, int], object]:
             """What is called at every start that is not switched off; a closure is faster than a method."""
-            numbers, hits, watched, off = self._numbers, self._hits, self._watched, self._off
+            numbers, hits, watched, off, busy = self._numbers, self._hits, self._watched, self._off, self.busy
 
             def started(code: CodeType, _offset: int) -> object:
                 identity = _identity(code)
                 number = numbers[identity]
                 seen = hits[number] = hits.get(number, 0) + 1
                 if identity in watched and self.scopes is not None:
-                    if number not in self.scopes.busy:
+                    if number not in busy:
                         self.scopes.enter(number, _getframe(1))
                         return None
                 elif seen < _OFTEN:
@@ -134,8 +136,9 @@ if sys.version_info >= (3, 12):
 
         def _returned(self, code: CodeType, _offset: int, _value: object) -> object:
             number = self._numbers[_identity(code)]
-            if self.scopes is None or number in self.scopes.busy:
+            if self.scopes is None or number in self.busy:
                 self._off.append(code)
                 return _monitoring.DISABLE
-            self.scopes.leave(number)
+            if number in self.awaited:
+                self.scopes.leave(number)
             return None

@@ -35,7 +35,7 @@ class Recorder:
         self.modules = modules
         self.session = Unit("the session's own set-up")
         self._stack = [self.session]
-        self.kept = Kept(codes, self.gather, self._current_here, self._stack)
+        self.kept = Kept(codes, calls, self.gather, self._current_here, self._stack)
         calls.scopes = self.kept
         self.ambient = Ambient()
         self._thread = get_ident()
@@ -149,11 +149,12 @@ class Recorder:
 
     def noted(self, function: FunctionType, around: object) -> None:
         """``functools`` wrapped a function so that its result is kept."""
-        number = self.calls.watch(function)
+        own = function.__code__.co_varnames[:1] if is_a(around, functools.cached_property) else ()
+        number = self.calls.watch(function, own)
         if number is None:
             return
-        if is_a(around, functools.cached_property):
-            self.kept.add_property(number)
+        if own:
+            self.kept.add_property(number, own[0])
         else:
             self.kept.add_cache(number, around)
 

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class OpenScopes:
-    """``keepers``: those whose scopes are open, innermost last; one may be there more than once."""
+    """``keepers``: those whose scopes are open, innermost last; one may be there more than once.
 
-    __slots__ = ("_ran", "keepers")
+    ``awaited`` holds their numbers, while it is worth while to be told of their returns.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_awaited", "_ran", "keepers")
+
+    def __init__(self, awaited: set[int]) -> None:
+        self._awaited = awaited
         self.keepers: list[Keeper] = []
         self._ran: list[set[int]] = []
         """Functions that ran in the scope in the same place, and that nobody was told of."""
@@ -29,6 +33,8 @@ class OpenScopes:
     def open(self, keeper: Keeper) -> None:
         self.keepers.append(keeper)
         self._ran.append(set())
+        keeper.depth += 1
+        self._awaited.add(keeper.number)
 
     def note(self, numbers: Iterable[int], unit: Unit) -> None:
         """These functions ran, while ``unit`` was at work."""
@@ -38,6 +44,9 @@ class OpenScopes:
         """Close the innermost scope of this keeper, and those that were left open in it by exceptions."""
         while self.keepers:
             last, ran = self.keepers.pop(), self._ran.pop()
+            last.depth -= 1
+            if not last.depth:
+                self._awaited.discard(last.number)
             last.unit.blocks |= ran
             if self._ran:
                 self._ran[-1] |= ran
@@ -59,5 +68,8 @@ class OpenScopes:
 
     def clear(self) -> None:
         """Nothing is open any more; what ran was shared before."""
+        for keeper in self.keepers:
+            keeper.depth = 0
         self.keepers.clear()
         self._ran.clear()
+        self._awaited.clear()

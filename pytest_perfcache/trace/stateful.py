@@ -79,6 +79,11 @@ class Stateful(NamedTuple):
         """The variables of which something is kept, or tested for others."""
         return self.holders or tuple(dict.fromkeys(path.partition(".")[0] for path in self.tested))
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The variables of which something is to be known when the function starts."""
+        return tuple(dict.fromkeys((*self.heads, *self.keys)))
+
 
 def stateful(code: CodeType) -> Stateful | None:
     """What this function may keep for later calls; None where it keeps nothing.

@@ -237,10 +237,7 @@ class Heard:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.asked: list[dict[str, object]] = []
-
-    @property
-    def open(self) -> list[str]:
-        return self.told
+        self.namespaces: list[dict[str, Any] | None] = []
 
     def enter(self, number: int, frame: object) -> None:  # noqa: ARG002 - the protocol's
         self.told.append("enter")
@@ -248,17 +245,18 @@ class Heard:
     def leave(self, number: int) -> None:  # noqa: ARG002 - the protocol's
         self.told.append("leave")
 
-    def meets(self, number: int, names: tuple[str, ...], holders: tuple[object, ...]) -> bool:  # noqa: ARG002 - the protocol's
-        self.asked.append(dict(zip(names, holders, strict=True)))
+    def meets(
+        self,
+        number: int,  # noqa: ARG002 - the protocol's
+        names: tuple[str, ...],
+        values: tuple[object, ...],
+        outer: tuple[str, ...] = (),
+        namespace: dict[str, Any] | None = None,
+    ) -> bool:
+        told = dict(zip(names, values, strict=True))
+        self.asked.append(told | {"outer": outer} if outer else told)
+        self.namespaces.append(namespace)
         return False
-
-    @property
-    def busy(self) -> tuple[int, ...]:
-        return ()
-
-    @property
-    def closed(self) -> tuple[int, ...]:
-        return ()
 
     @property
     def loose(self) -> tuple[int, ...]:
@@ -287,8 +285,28 @@ def test_the_start_and_every_return_of_a_function_that_keeps_something_are_heard
     heard = traced.tracer.scopes = Heard()
     f = traced.run(f"KEPT = {{}}\ndef f(x):\n    KEPT[x] = x\n    {returns}\n")["f"]
     f(argument)
+    assert heard.told == ["enter"]
 
-    assert heard.told == ["enter", "leave"]
+    traced.tracer.awaited.update(range(9))
+    f(argument)
+    assert heard.told == ["enter", "enter", "leave"]
+
+    traced.tracer.awaited.clear()
+    f(argument)
+    assert heard.told == ["enter", "enter", "leave", "enter"]
+
+
+def test_the_start_of_a_busy_function_is_not_told(traced: Traced) -> None:
+    heard = traced.tracer.scopes = Heard()
+    f = traced.run("KEPT = {}\ndef f(x):\n    KEPT[x] = x\n")["f"]
+    traced.tracer.busy.update(range(9))
+    f(1)
+    assert not heard.told
+
+    traced.tracer.busy.clear()
+    if sys.version_info < (3, 14):  # there it is heard again once what ran was asked for
+        f(1)
+        assert heard.told == ["enter"]
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="events do not tell arguments")
@@ -300,19 +318,32 @@ def test_the_start_and_every_return_of_a_function_that_keeps_something_are_heard
         ("if x.found or y.found: return\n    x.found = y.found = 1", [["x", "y"]]),
         ("if y.found: return\n    y.found = lambda: y", [["y"]]),
         ("global KEPT\n    KEPT = x", [[]]),
-        ("nonlocal z\n    z = x", []),
+        ("nonlocal z\n    z = x", [["z"]]),
+        ("nonlocal z\n    if x.found: return\n    z = x.found = 1", [["x", "z"]]),
+        ("if z.found: return\n    z.found = [z for z in 'ab']", [["z"]]),
     ],
 )
 def test_the_arguments_that_may_keep_something_are_told_with_the_start(
     traced: Traced, body: str, asked: list[list[str]]
 ) -> None:
     heard = traced.tracer.scopes = Heard()
-    f = traced.run(f"def around(z):\n  def f(x, y):\n    {body}\n  return f\nf = around(0)\n")["f"]
-    x, y = SimpleNamespace(name="x", found=0), SimpleNamespace(name="y", found=0)
-    f(x, y)
+    namespace = traced.run(f"def around(z):\n  def f(x, y):\n    {body}\n  return f\n")
+    x, y, z = (SimpleNamespace(name=name, found=0) for name in "xyz")
+    namespace["around"](z)(x, y)
 
-    assert heard.asked == [{name: {"x": x, "y": y}[name] for name in names} for names in asked]
-    assert heard.told == ["enter", "leave"]
+    outer = {"outer": ("z",)} if any("z" in names for names in asked) else {}
+    assert heard.asked == [{name: {"x": x, "y": y, "z": z}[name] for name in names} | outer for names in asked]
+    assert heard.namespaces in ([None], [namespace])
+    assert (heard.namespaces == [namespace]) == ("global" in body or bool(outer))
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="events do not tell arguments")
+def test_a_variable_around_without_a_value_is_told_as_none(traced: Traced) -> None:
+    heard = traced.tracer.scopes = Heard()
+    text = "def around():\n  def f():\n    nonlocal z\n    z = 1\n  f()\n  z = 2\naround()\n"
+    traced.run(text)
+
+    assert heard.asked == [{"z": None, "outer": ("z",)}]
 
 
 def test_after_the_end_the_code_runs_on_unseen(traced: Traced) -> None:

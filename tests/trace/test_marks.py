@@ -8,13 +8,14 @@ import importlib.util
 import io
 import json
 import pickle
+import re
 import sys
 import sysconfig
 import textwrap
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -26,7 +27,7 @@ if sys.version_info >= (3, 14):
 
 from pytest_perfcache.trace.codes import SUSPENDS, Codes, Read, is_function, nested
 from pytest_perfcache.trace.codestore import CodeStore
-from pytest_perfcache.trace.marks import MarkTracer, _enter, _enter_on, _leave
+from pytest_perfcache.trace.marks import MarkTracer, _enter, _enter_in, _enter_on, _leave
 from pytest_perfcache.trace.stateful import Stateful
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -43,11 +44,14 @@ def functions(code: CodeType) -> Iterator[CodeType]:
 
 
 class Suspicious(Codes):
-    """Holds every function for one that keeps something in its arguments; five are more than a call takes along."""
+    """Holds every function for one that keeps something in its arguments and in variables around it, every other one
+    for one that changes globals as well, every tenth for one that keeps something nobody knows where."""
 
     def read_in(self, path: str, code: CodeType) -> tuple[int, Read]:
         number, read = super().read_in(path, code)
-        self.stateful[number] = Stateful(holders=code.co_varnames[: min(5, code.co_argcount)])
+        holders = (*code.co_varnames[: code.co_argcount], *code.co_freevars)
+        elsewhere = () if number % 10 else ("elsewhere",)
+        self.stateful[number] = Stateful(("KEPT",) * (number % 2), (*holders, *elsewhere))
         return number, read
 
 
@@ -65,6 +69,7 @@ class Listing:
 
     code: CodeType
     own: list[dis.Instruction]
+    put_in: list[list[dis.Instruction]]
 
     def index(self, offset: int) -> int:
         """The number of the own instruction that is executed first by whoever goes to ``offset``."""
@@ -76,31 +81,34 @@ class Listing:
         return [(self.index(e.start), self.index(e.end), self.index(e.target), e.depth, e.lasti) for e in entries]
 
 
-MARK = ["LOAD_CONST", "LOAD_CONST", "LOAD_CONST", "STORE_SUBSCR"]
-CALLEE = ["LOAD_CONST", "PUSH_NULL"] if sys.version_info >= (3, 13) else ["PUSH_NULL", "LOAD_CONST"]
-LOADS = [*CALLEE, "LOAD_CONST", "LOAD_CONST"]
-DONE = ["PRECALL", "CALL", "POP_TOP"] if sys.version_info < (3, 12) else ["CALL", "POP_TOP"]
-ARGUMENTS = [found for count in range(5) for found in product(("LOAD_FAST", "LOAD_DEREF"), repeat=count)]
-PUT_IN = [MARK, [*LOADS, *DONE], *([*LOADS, "LOAD_CONST", *found, *DONE] for found in ARGUMENTS)]
+JUMP = "POP_JUMP_IF_" if sys.version_info >= (3, 12) else "POP_JUMP_FORWARD_IF_"
+ARMED = f"LOAD_CONST TO_BOOL {JUMP}FALSE" if sys.version_info >= (3, 13) else f"LOAD_CONST {JUMP}FALSE"
+MARK = f"{ARMED} LOAD_CONST LOAD_CONST LOAD_CONST STORE_SUBSCR LOAD_CONST LOAD_CONST DELETE_SUBSCR"
+CALLEE = "LOAD_CONST PUSH_NULL" if sys.version_info >= (3, 13) else "PUSH_NULL LOAD_CONST"
+CALL = "PRECALL CALL" if sys.version_info < (3, 12) else "CALL"
+TEST = rf"LOAD_CONST LOAD_CONST CONTAINS_OP {JUMP}(TRUE|FALSE) {CALLEE} LOAD_CONST LOAD_CONST"
+IN = f" LOAD_CONST {CALLEE} {CALL}"
+PUT_IN = re.compile(rf"({MARK}|{TEST}( LOAD_CONST({IN})?( LOAD_FAST| LOAD_DEREF)*)? {CALL} POP_TOP)\b")
 
 
 def listing(code: CodeType, constants: int | None = None) -> Listing:
     """``constants``: how many the code had before it was marked; what loads later ones was put in."""
     instructions = [i for i in dis.get_instructions(code) if i.opname != "EXTENDED_ARG"]
+    if constants is None:
+        return Listing(code, instructions, [])
     own: list[dis.Instruction] = []
-    at = 0
-    while at < len(instructions):
-        for put_in in PUT_IN:
-            here = instructions[at : at + len(put_in)]
-            loads = [i.arg or 0 for i in here if i.opname == "LOAD_CONST"]
-            new = constants is not None and loads and min(loads) >= constants
-            if new and [i.opname for i in here] == put_in:
-                at += len(put_in)
-                break
+    put_in: list[list[dis.Instruction]] = []
+    while instructions:
+        here = " ".join(i.opname for i in instructions[:30])
+        found = PUT_IN.match(here)
+        count = len(found.group().split()) if found is not None else 0
+        loads = [i.arg or 0 for i in instructions[:count] if i.opname == "LOAD_CONST"]
+        if loads and min(loads) >= constants:
+            put_in.append(instructions[:count])
+            del instructions[:count]
         else:
-            own.append(instructions[at])
-            at += 1
-    return Listing(code, own)
+            own.append(instructions.pop(0))
+    return Listing(code, own, put_in)
 
 
 PAIRS = list(pairs())
@@ -110,7 +118,7 @@ LISTINGS = [(listing(plain), listing(marked, len(plain.co_consts))) for plain, m
 def test_there_is_something_to_try() -> None:
     assert len(PAIRS) > 2000
     assert any(plain.co_exceptiontable for plain, _ in PAIRS)
-    for told in (_enter, _enter_on):
+    for told in (_enter, _enter_on, _enter_in):
         assert sum(any(constant is told for constant in marked.co_consts) for _, marked in PAIRS) > 30
     assert any(plain.co_freevars for plain, _ in PAIRS)
     assert any(plain.co_cellvars for plain, _ in PAIRS)
@@ -148,11 +156,29 @@ def test_jumps_lead_to_the_same_instructions() -> None:
 
 
 def test_each_function_has_its_mark_and_the_stack_for_it() -> None:
-    for plain, marked in PAIRS:
-        assert marked.co_stacksize >= 9 + plain.co_stacksize  # four variables of a call
-        instructions = [i for i in dis.get_instructions(marked) if i.opname != "EXTENDED_ARG"]
+    for plain, marked in LISTINGS:
+        for put_in in marked.put_in:
+            effects = (dis.stack_effect(i.opcode, i.arg, jump=False) for i in put_in)
+            needed = list(accumulate(effects))
+            assert max(needed) <= marked.code.co_stacksize - plain.code.co_stacksize, plain.code.co_qualname
+            assert needed[-1] == 0
+        instructions = [i for i in dis.get_instructions(marked.code) if i.opname != "EXTENDED_ARG"]
         start = next(at for at, i in enumerate(instructions) if i.opname == "RESUME") + 1
-        assert [i.opname for i in instructions[start : start + 4]] == MARK
+        assert " ".join(i.opname for i in instructions[start : start + 10]).startswith(MARK)
+
+
+def test_what_is_put_in_jumps_behind_itself() -> None:
+    jumps = 0
+    for _, marked in LISTINGS:
+        places = [i.offset for i in dis.get_instructions(marked.code) if i.opname != "EXTENDED_ARG"]
+        for put_in in marked.put_in:
+            following = places.index(put_in[-1].offset) + 1
+            for i in put_in:
+                if i.opcode in dis.hasjrel:
+                    jumps += 1
+                    first = next(at for at in range(i.argval, places[following] + 2, 2) if at in places)
+                    assert first == places[following]
+    assert jumps > 1000
 
 
 def test_what_is_put_in_stands_on_the_line_of_what_follows() -> None:

@@ -22,7 +22,8 @@ def keepers() -> list[Keeper]:
 def test_it_is_as_if_everybody_had_been_told_at_once(steps: list[Step]) -> None:
     lazy, eager = keepers(), keepers()
     lazy_units, eager_units = [Unit("a")], [Unit("a")]
-    scopes = OpenScopes()
+    awaited: set[int] = set()
+    scopes = OpenScopes(awaited)
     stack: list[int] = []
     for at, (kind, number) in enumerate(steps):
         if kind == "open":
@@ -41,15 +42,18 @@ def test_it_is_as_if_everybody_had_been_told_at_once(steps: list[Step]) -> None:
             for units in (lazy_units, eager_units):
                 units.append(Unit("next"))
         assert [keeper.number for keeper in scopes.keepers] == stack
+        assert awaited == set(stack)
     scopes.share(lazy_units[-1])
     assert [unit.blocks for unit in lazy_units] == [unit.blocks for unit in eager_units]
     assert [keeper.unit.blocks for keeper in lazy] == [keeper.unit.blocks for keeper in eager]
 
 
 def test_after_the_end_nothing_is_open() -> None:
-    scopes, (first, *_), unit = OpenScopes(), keepers(), Unit("test")
+    awaited: set[int] = set()
+    scopes, (first, *_), unit = OpenScopes(awaited), keepers(), Unit("test")
     scopes.open(first)
     scopes.clear()
+    assert not awaited
     scopes.note([1], unit)
     assert not scopes.keepers
     assert unit.blocks == {1}

@@ -22,6 +22,8 @@ class Calls:
     def __init__(self) -> None:
         self.entered: list[int] = []
         self.whole = True
+        self.busy: set[int] = set()
+        self.awaited: set[int] = set()
 
     def take(self) -> list[int]:
         entered, self.entered = self.entered, []
