@@ -12,6 +12,7 @@ import re
 import sys
 import sysconfig
 import textwrap
+import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -216,6 +217,39 @@ def test_a_jump_that_needs_a_longer_argument_gets_it(codes: type[Codes], size: i
     exec(MarkTracer(codes()).instrument(code, "m.py"), marked)
 
     assert marked["f"](0, 3) == plain["f"](0, 3) == 3 * size
+
+
+def test_no_function_is_lost_between_threads_that_run_it_and_one_that_asks() -> None:
+    names = [f"f{number}" for number in range(20)]
+    text = "".join(f"def {name}(): pass\n" for name in names)
+    tracer, namespace, done = MarkTracer(Codes()), dict[str, Any](), threading.Event()
+    exec(tracer.instrument(compile(text, "m.py", "exec", dont_inherit=True), "m.py"), namespace)
+    functions = [namespace[name] for name in names]
+
+    def run() -> None:
+        while not done.is_set():
+            for function in functions:
+                function()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        seen = [sorted(tracer.take()) for _ in range(1000)]
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    tracer.take()
+    for function in functions:
+        function()
+
+    assert {number for hit in seen for number in hit} == set(range(20))
+    assert all(hit == sorted(set(hit)) for hit in seen)
+    assert sorted(tracer.take()) == list(range(20))
 
 
 def test_jumps_have_grown_in_what_was_tried() -> None:
