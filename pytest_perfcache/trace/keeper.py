@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_perfcache.trace.looking import attributes
+from pytest_perfcache.trace.looking import attributes, is_referable
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 from pytest_perfcache.trace.versions import find, same, version
 
@@ -137,10 +137,8 @@ class Keeper:
 
     def note_filled(self, instance: object, namespace: dict[str, Any]) -> None:
         """It runs on this object because something is not there; ``namespace``: that of its module."""
-        try:
+        if is_referable(instance):  # what is not has, as a rule, no attributes either
             self.filled.append((weakref.ref(instance), set(attributes(instance)), namespace))
-        except TypeError:
-            return  # has neither weak references nor, as a rule, attributes
 
     def found(self) -> None:
         """It was found to keep something for a later unit: it has a scope for twice as many units as before.

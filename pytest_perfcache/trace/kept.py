@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pytest_perfcache.trace.codes import Codes
 
     _Names: TypeAlias = tuple[str, ...]
-    _Values: TypeAlias = tuple[object, ...]
     _Found: TypeAlias = Mapping[str, Any]
     _Globals: TypeAlias = dict[str, Any] | None
 
@@ -66,7 +65,7 @@ class Kept:
     ) -> None:
         """``gather`` gives what ran so far to the units at work, of which ``stack`` holds the innermost last."""
         self._codes = codes
-        self._busy, self._awaited = calls.busy, calls.awaited
+        self._busy = calls.busy
         self._gather = gather
         self._current = current
         self._stack = stack
@@ -134,7 +133,7 @@ class Kept:
             self._begin(keeper, unit, found, outer, frame.f_globals)
 
     def meets(
-        self, number: int, names: _Names, values: _Values, outer: _Names = (), namespace: _Globals = None
+        self, number: int, names: _Names, values: tuple[object, ...], outer: _Names = (), namespace: _Globals = None
     ) -> bool:
         """The function starts with these values; whether its start needs no more than this."""
         keeper = self._keepers.get(number) or self._keeper(number)
@@ -178,9 +177,7 @@ class Kept:
         if not keeper.loose:
             if was_loose:
                 self._count(keeper, unit)
-            self.scopes.open(keeper)
-            if keeper.number in self._busy:
-                self._awaited.discard(keeper.number)
+            self.scopes.open(keeper, awaited=keeper.number not in self._busy)
 
     def _count(self, keeper: Keeper, unit: Unit | None) -> None:
         """One entry more in this unit; a function of which only globals matter is asked no more once it is loose."""

@@ -32,37 +32,44 @@ _BESIDE: Final = 4
 """Values that a mark puts on the stack at most, and a call beside its arguments: two places for it, two for another."""
 
 
-class _Hits(dict[int, None]):
-    """A constant of marked code objects, so it has to be what constants are: hashable, and possible to pickle.
+class _Constant:
+    """A constant of marked code objects has to be what constants are: hashable, and possible to pickle.
 
-    A pickled function (cloudpickle takes its code along) marks into the void.
+    It comes back empty: a pickled function (cloudpickle takes its code along) marks into the void.
     """
 
     __slots__ = ()
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
-    def __reduce__(self) -> tuple[type[_Hits], tuple[()]]:
-        return _Hits, ()
-
-
-class _Numbers(set[int]):
-    """Functions; a constant as well."""
-
-    __slots__ = ()
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-    def __reduce__(self) -> tuple[type[_Numbers], tuple[()]]:
-        return _Numbers, ()
+    def __reduce__(self) -> tuple[type[_Constant], tuple[()]]:
+        return type(self), ()
 
 
-class _Armed(list[int]):
-    """A constant as well: holds the number of a function whose next entry is to be noted, and nothing once it was."""
+class _Hits(_Constant, dict[int, None]):  # type: ignore[misc]  # a dictionary has no hash
+    """The functions that were entered."""
 
     __slots__ = ()
-    __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[type[_Armed], tuple[()]]:
-        return _Armed, ()
+
+class _Numbers(_Constant, set[int]):  # type: ignore[misc]
+    """Functions."""
+
+    __slots__ = ()
+
+
+class _Armed(_Constant, list[int]):  # type: ignore[misc]
+    """Holds the number of a function whose next entry is to be noted, and nothing once it was."""
+
+    __slots__ = ()
+
+
+class _Link(_Constant):
+    """Leads from marked code to its scopes, and nowhere once the code was pickled."""
+
+    __slots__ = ("scopes",)
+
+    def __init__(self) -> None:
+        self.scopes: Scopes | None = None
 
 
 class MarkTracer:
@@ -237,18 +244,6 @@ def _arguments(code: CodeType, told: tuple[str, ...], tell: object, constants: S
     names, outer, namespace = constants
     values = [bytecode.load_variable(code, name) for name in told]
     return [names, outer, bytecode.call(namespace, ()), *values] if tell is _enter_in else [names, *values]
-
-
-class _Link:
-    """A constant that leads from marked code to its scopes, and nowhere once the code was pickled."""
-
-    __slots__ = ("scopes",)
-
-    def __init__(self) -> None:
-        self.scopes: Scopes | None = None
-
-    def __reduce__(self) -> tuple[type[_Link], tuple[()]]:
-        return _Link, ()
 
 
 def _enter(link: _Link, number: int) -> None:

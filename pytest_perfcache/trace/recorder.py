@@ -149,14 +149,15 @@ class Recorder:
 
     def noted(self, function: FunctionType, around: object) -> None:
         """``functools`` wrapped a function so that its result is kept."""
-        own = function.__code__.co_varnames[:1] if is_a(around, functools.cached_property) else ()
+        is_property = is_a(around, functools.cached_property)
+        own = function.__code__.co_varnames[:1] if is_property else ()
         number = self.calls.watch(function, own)
         if number is None:
             return
-        if own:
-            self.kept.add_property(number, own[0])
-        else:
+        if not is_property:
             self.kept.add_cache(number, around)
+        elif own:  # without an argument it computes nothing
+            self.kept.add_property(number, own[0])
 
     def loaded(self, path: str, namespace: dict[str, Any]) -> None:
         """A module was imported: watch its functions that have changeable default values, and what fills a default."""

@@ -30,11 +30,15 @@ class OpenScopes:
         self._ran: list[set[int]] = []
         """Functions that ran in the scope in the same place, and that nobody was told of."""
 
-    def open(self, keeper: Keeper) -> None:
+    def open(self, keeper: Keeper, *, awaited: bool = True) -> None:
+        """``awaited``: whether its return will close the scope."""
         self.keepers.append(keeper)
         self._ran.append(set())
         keeper.depth += 1
-        self._awaited.add(keeper.number)
+        if awaited:
+            self._awaited.add(keeper.number)
+        else:
+            self._awaited.discard(keeper.number)
 
     def note(self, numbers: Iterable[int], unit: Unit) -> None:
         """These functions ran, while ``unit`` was at work."""

@@ -7,7 +7,6 @@ from typing import Final
 from pytest_perfcache.trace.versions import PLAIN, contents, marks
 
 _identity: Final = object.__hash__  # `id` is an audit event
-_NOTHING: Final[frozenset[object]] = frozenset()
 _MUCH: Final = 200
 """Elements of an object that is told by its place alone, to spare the time."""
 
@@ -39,5 +38,4 @@ class Unreferable:
         while self.present and self.present[-1][0] >= depth:
             _, name, instance = self.present.pop()
             held = contents(instance)
-            told = _NOTHING if not held else frozenset(marks(held)) if len(held) <= _MUCH else None
-            self._held[_identity(instance)] = name, told
+            self._held[_identity(instance)] = name, frozenset(marks(held)) if len(held) <= _MUCH else None

@@ -56,6 +56,8 @@ def version(value: object) -> Version:
 
 def marks(elements: list[object]) -> Iterable[object]:
     """What tells each element from another: its value where many are alike, else its identity."""
+    if not elements:
+        return elements
     kinds = set(map(_identity, map(type, elements)))
     if kinds <= _SMALL_KINDS:
         return elements

@@ -227,7 +227,7 @@ def test_what_is_entered_while_somebody_asks_is_told_the_next_time() -> None:
 
         def append(self, number: int) -> None:
             super().append(number)
-            if len(namespace["turns"]) < 1:
+            if not namespace["turns"]:
                 namespace["turns"].append(namespace["f"]())
 
     tracer = MarkTracer(Codes())
