@@ -7,13 +7,13 @@ for more (the function, the class, a fixture, a parameter) makes the module be c
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from pytest_perfcache.collect.sketch import EMPTY, ClassSketch, ItemSketch, MarkSketch, Sketch, unpack
+from pytest_perfcache.collect.sketch import EMPTY, ClassSketch, ItemSketch, Sketch, unpack
 
 Enlist = Callable[[pytest.Collector], Iterator[pytest.Item]]
 """Collects a real module with all that pytest does on that occasion, and gives its tests."""
@@ -57,7 +57,10 @@ class LightModule(pytest.Module):
         self._enlist = enlist
         self._real: pytest.Module | None = None
         self._items: dict[str, pytest.Item] = {}
-        self._lights: list[LightFunction] = []
+        self.marks: dict[int, pytest.Mark] = {}
+        """Those that are wholly known, by number: as in pytest, the tests of one function share them."""
+        self.lights: list[LightFunction] = []
+        """Its tests, once they are shown, while they may be needed."""
 
     def collect(self) -> list[pytest.Item | pytest.Collector]:
         if self._entry is not None:
@@ -69,15 +72,12 @@ class LightModule(pytest.Module):
     def show(self, sketch: Sketch) -> list[LightFunction]:
         """Light tests as the sketch has them. To be called once."""
         self.sketch = sketch
-        _mark(self, sketch, sketch.own, lambda: self.real)
+        _mark(self, self, sketch.own, lambda: self.real)
         classes: dict[int, pytest.Collector] = {-1: self}
         for number, row in enumerate(self.sketch.classes):
             classes[number] = LightClass.from_parent(classes[row.parent], name=row.name, row=row, module=self)
-        self._lights = [
-            LightFunction.from_parent(classes[row.parent], name=row.name, row=row, module=self)
-            for row in self.sketch.items
-        ]
-        return self._lights
+        self.lights = [LightFunction.standing(classes[row.parent], row, self) for row in self.sketch.items]
+        return self.lights
 
     @property
     def obj(self) -> Any:
@@ -93,7 +93,7 @@ class LightModule(pytest.Module):
             self._real = pytest.Module.from_parent(self.parent, path=self.path)
             self._real.stash[LATE] = True
             self._items = {item.nodeid: item for item in self._enlist(self._real)}
-            for light in self._lights:
+            for light in self.lights:
                 light.hand_over(self._items.get(light.nodeid))
         return self._real
 
@@ -116,7 +116,7 @@ class LightClass(pytest.Class):
         super().__init__(**kwargs)
         self._row = row
         self._module = module
-        _mark(self, module.sketch, row.marks, lambda: module.real_class(self.nodeid))
+        _mark(self, module, row.marks, lambda: module.real_class(self.nodeid))
 
     @property
     def obj(self) -> Any:
@@ -133,21 +133,65 @@ class LightClass(pytest.Class):
 
 
 class LightFunction(pytest.Function):
-    """Stands for a test in a light module."""
+    """Stands for a test in a light module.
 
-    def __init__(self, *, row: ItemSketch, module: LightModule, **kwargs: Any) -> None:
-        # Function's own constructor would import the module.
-        pytest.Item.__init__(self, **kwargs)
-        self.row = row
-        self.light_module = module
-        self.originalname = row.original
-        self.fixturenames = list(row.fixtures)
+    It is made without pytest's constructor, which takes five times as long as all else and makes a dozen containers.
+    The constructor is called once somebody asks for something that only it gives.
+    """
+
+    __hash__ = object.__hash__  # pytest's makes the node id first
+
+    row: ItemSketch
+    light_module: LightModule
+    given: tuple[pytest.Mark, ...]
+    """The marks that it appeared with."""
+
+    @classmethod
+    def standing(cls, parent: pytest.Collector, row: ItemSketch, module: LightModule) -> LightFunction:
+        """The test of this row."""
+        light = cls.__new__(cls)
+        light.row = row
+        light.light_module = module
+        light.name = row.name
+        light.parent = parent
+        light.config = parent.config
+        light.session = parent.session
+        light.path = parent.path
+        return light
+
+    def _complete(self) -> None:
+        """Have pytest's constructor set what it sets, but for what is set already."""
+        slots = {name: object.__getattribute__(self, name) for name in _SLOTS if _is_set(self, name)}
+        kept = {"keywords": self.keywords, "own_markers": self.own_markers, **self.__dict__, **slots}
+        self._whole = True
+        pytest.Item.__init__(self, name=self.row.name, parent=self.parent)
+        self.originalname = self.row.original
+        self.fixturenames = list(self.row.fixtures)
         self.funcargs = {}
-        self.keywords.update(dict.fromkeys(row.attributes, True))
+        for name, value in kept.items():
+            setattr(self, name, value)
+
+    @property
+    def is_remarked(self) -> bool:
+        """Whether it has other marks than those that it appeared with."""
+        own = self.__dict__.get("own_markers")
+        return own is not None and tuple(own) != self.given
+
+    def _made_marks(self) -> tuple[pytest.Mark, ...]:
+        return tuple(
+            _mark_of(self.light_module, number, at, lambda: self.real) for at, number in enumerate(self.row.marks)
+        )
+
+    def _made_keywords(self) -> MutableMapping[str, Any]:
+        """As those of any node, which hold no more than its name."""
+        row, module = self.row, self.light_module
+        keywords: MutableMapping[str, Any] = type(module.keywords)(self)  # type: ignore[call-arg]
+        keywords.update(dict.fromkeys(row.attributes, True))
         if row.parametrized:
-            self.keywords[row.name.removeprefix(f"{row.original}[").removesuffix("]")] = True
-        _mark(self, module.sketch, row.marks, lambda: self.real)
-        self._given = set(map(id, self.own_markers))
+            keywords[row.name.removeprefix(f"{row.original}[").removesuffix("]")] = True
+        if row.marks:
+            keywords.update((mark.name, mark) for mark in self.given)
+        return keywords
 
     @property
     def location(self) -> tuple[str, int | None, str]:
@@ -167,8 +211,9 @@ class LightFunction(pytest.Function):
     def hand_over(self, real: pytest.Item | None) -> None:
         """Give the real test what was said of this one meanwhile."""
         if real is not None:
+            given = set(map(id, self.given))
             for mark in self.own_markers:
-                if id(mark) not in self._given:
+                if id(mark) not in given:
                     real.add_marker(pytest.MarkDecorator(mark, _ispytest=True))
             real.user_properties.extend(self.user_properties)
             real.extra_keyword_matches.update(self.extra_keyword_matches)
@@ -201,15 +246,44 @@ class LightFunction(pytest.Function):
         raise RuntimeError(f"{self.nodeid} was to run in the place of the real test")
 
     def __getattr__(self, name: str) -> Any:
-        if name == "callspec":  # pytest asks each test for it four times, and a text takes longer than the answer
+        made = _MADE.get(name)
+        if made is not None:
+            value = self.__dict__[name] = made(self)
+            return value
+        if name in _NEVER or name.startswith("__"):
             raise AttributeError(name)
-        module = self.__dict__.get("light_module")
-        if module is not None and name in module.sketch.held:
+        if "_whole" not in self.__dict__:
+            self._complete()
+            return getattr(self, name)
+        if name in self.light_module.sketch.held:
             return getattr(self.real, name)
         raise AttributeError(f"{self!r} has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<{self.row.kind} {self.name}>"
+
+
+_MADE: Final[Mapping[str, Callable[[LightFunction], Any]]] = {
+    "given": LightFunction._made_marks,
+    "own_markers": lambda light: list(light.given),
+    "keywords": LightFunction._made_keywords,
+}
+"""What many ask for, made without pytest's constructor."""
+
+_NEVER: Final = ("callspec", "row", "light_module")
+"""Pytest asks each test four times for the first; a copy has none of the others while it is made."""
+
+_SLOTS: Final = [
+    name for each in pytest.Item.__mro__ for name in each.__dict__.get("__slots__", ()) if name != "__dict__"
+]
+
+
+def _is_set(light: LightFunction, slot: str) -> bool:
+    try:
+        object.__getattribute__(light, slot)
+    except AttributeError:
+        return False
+    return True
 
 
 class _Attributes:
@@ -224,18 +298,22 @@ def _asked_by(*modules: str) -> bool:
     return sys._getframe(2).f_globals.get("__name__") in modules
 
 
-def _mark(node: Any, sketch: Sketch, numbers: Iterable[int], real: Callable[[], Any]) -> None:
+def _mark(node: Any, module: LightModule, numbers: Iterable[int], real: Callable[[], Any]) -> None:
     """Give a light node its marks. ``real``: makes the real node."""
-    marks = [_mark_of(sketch.marks[number], at, real) for at, number in enumerate(numbers)]
+    marks = [_mark_of(module, number, at, real) for at, number in enumerate(numbers)]
     node.own_markers.extend(marks)
     node.keywords.update((mark.name, mark) for mark in marks)
 
 
-def _mark_of(mark: MarkSketch, at: int, real: Callable[[], Any]) -> Any:
-    if mark.arguments is None:
-        return LazyMark(mark.name, lambda: real().own_markers[at])
-    args, kwargs = unpack(mark.arguments)
-    return pytest.Mark(mark.name, args, kwargs, _ispytest=True)
+def _mark_of(module: LightModule, number: int, at: int, real: Callable[[], Any]) -> Any:
+    found = module.marks.get(number)
+    if found is None:
+        name, arguments = module.sketch.marks[number]
+        if arguments is None:
+            return LazyMark(name, lambda: real().own_markers[at])
+        args, kwargs = unpack(arguments)
+        found = module.marks[number] = pytest.Mark(name, args, kwargs, _ispytest=True)
+    return found
 
 
 def _put_on_path(entry: str, mode: str) -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
 
-from pytest_perfcache.collect.known import NOTHING, Known
-from pytest_perfcache.collect.light import LATE, LightModule
+from pytest_perfcache.collect.known import NOTHING, Known, Unneeded
+from pytest_perfcache.collect.light import LATE, LightFunction, LightModule
 from pytest_perfcache.collect.sketch import Sketch
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.model import Outcome, Told
 from pytest_perfcache.run.config import named_node_ids
+from pytest_perfcache.run.declared import marked_uncacheable
 from pytest_perfcache.run.faults import harmless
-from pytest_perfcache.run.marking import marks_of
+from pytest_perfcache.run.marking import is_marked_as_told, marks_of
+from pytest_perfcache.run.showing import Hidden, HiddenModule, LatePlugin, Looks, foreign, looks
 
 SELECTING: Final = ("keyword", "markexpr", "deselect")
 """Options by which pytest itself takes tests away after collection."""
@@ -26,25 +29,10 @@ _LOOKING: Final = ("failedfirst", "keepduplicates", "newfirst", "stepwise", "xml
 """Options under which somebody looks at tests between collection and run or at reports of hits, or counts twice."""
 
 _IGNORING: Final = ("ignore", "ignore_glob")
+_TEXTS: Final = (".txt", ".rst")
 
-_WATCHING: Final = (
-    "pytest_itemcollected",
-    "pytest_collection_modifyitems",
-    "pytest_collection_finish",
-    "pytest_report_collectionfinish",
-    "pytest_deselected",
-    "pytest_runtest_logstart",
-    "pytest_runtest_logreport",
-    "pytest_runtest_logfinish",
-    "pytest_report_teststatus",
-)
-_DO_NOT_CARE: Final = ("_pytest.", "pytest_perfcache.", "xdist.", "__channelexec__", "_hypothesis_")
-"""Whose hooks do nothing with a test that passed before they saw it run: pytest's own, but for the options above, ours,
-xdist's (in a worker under the name of its channel), and hypothesis', which only puts a mark on its tests."""
-
-
-_HIDDEN: Final = pytest.StashKey[str]()
-"""On a light module that shows no tests: its path."""
+_HIDDEN: Final = pytest.StashKey[tuple[str, Sketch | None]]()
+"""On a light module that shows pytest no tests: its path, and the tests where somebody else will look at them."""
 
 _SKIPPED: Final = pytest.StashKey[Told]()
 """On a light module that is skipped as a whole: what is told of it."""
@@ -66,20 +54,25 @@ class LightPlugin:
         self.places = places
         self._ask = known
         self.known = NOTHING
-        self._in_detail = in_detail or any(getattr(config.option, name, None) for name in _LOOKING)
+        self._in_detail = (
+            in_detail or config.get_verbosity() > 0 or any(getattr(config.option, name, None) for name in _LOOKING)
+        )
         self._selects = any(getattr(config.option, name, None) for name in SELECTING)
-        self._hidden: dict[str, LightModule] = {}
-        self._watched: bool | None = None
+        self._hidden = Hidden()
+        self.late = LatePlugin(config)
+        self._items = 0
+        """How many tests pytest has collected."""
+        self._known_looks: Looks | None = None
         self._ignoring: bool | None = None
         self._collects_modules_alone = False
-        """Whether a Python file without a test module's name holds no tests for anybody."""
+        """Whether no file holds tests for anybody but test modules and texts."""
         self._patterns: list[str] = config.getini("python_files")
         self._marks = marks_of(config)
 
     @property
     def hidden(self) -> list[str]:
         """Paths of the modules whose tests did not appear."""
-        return list(self._hidden)
+        return list(self._hidden.modules)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -97,15 +90,16 @@ class LightPlugin:
             return None
         if self.places.relative(str(collection_path)) in self.known.modules:
             return False
-        return True if self._collects_modules_alone and is_plain(collection_path.name, self._patterns) else None
+        plain = self._collects_modules_alone and is_plain(collection_path.name, self._patterns)
+        return True if plain and not collection_path.is_dir() else None
 
     def _ignores(self, config: pytest.Config) -> bool:
         """Whether somebody may leave out files who does not stand in a conftest file's list."""
         if self._ignoring is None:
             named = any(getattr(config.option, name, None) for name in _IGNORING)
-            self._ignoring = named or bool(_foreign(config, "pytest_ignore_collect"))
-            doctests = getattr(config.option, "doctestmodules", False)
-            self._collects_modules_alone = not (doctests or _foreign(config, "pytest_collect_file"))
+            self._ignoring = named or bool(foreign(config, "pytest_ignore_collect"))
+            doctests = any(getattr(config.option, name, None) for name in ("doctestmodules", "doctestglob"))
+            self._collects_modules_alone = not (doctests or foreign(config, "pytest_collect_file"))
         return self._ignoring
 
     @pytest.hookimpl(tryfirst=True)
@@ -115,19 +109,18 @@ class LightPlugin:
         if known is None:
             return None
         skip = known.skip(path)
-        shown = self._in_detail or self._config.get_verbosity() > 0 or self._is_watched() or known.marked_late
-        shown = shown or (self._selects and not known.as_selected)
-        sketch = self.known.sketch(path) if shown else None
-        if shown and sketch is None:
+        shown = self._is_shown(known)
+        sketch = self.known.sketch(path) if shown or self._looks() is not Looks.NOBODY else None
+        if sketch is None and shown:
             return None
         reason = None if skip is None else skip.reason
         module = LightModule.from_parent(
-            parent, path=module_path, sketch=sketch, entry=known.entry, enlist=enlist, skip=reason
+            parent, path=module_path, sketch=sketch if shown else None, entry=known.entry, enlist=enlist, skip=reason
         )
         if skip is not None:
             module.stash[_SKIPPED] = skip
         elif not shown:
-            module.stash[_HIDDEN] = path
+            module.stash[_HIDDEN] = (path, sketch)
         return module
 
     @pytest.hookimpl(wrapper=True)
@@ -142,37 +135,83 @@ class LightPlugin:
 
     def pytest_collectstart(self, collector: pytest.Collector) -> None:
         """Pytest makes nodes of all files beside a wanted one, some of them twice, and collects what is wanted."""
-        path = collector.stash.get(_HIDDEN, None)
-        if path is not None and isinstance(collector, LightModule):
-            self._hidden[path] = collector
+        hidden = collector.stash.get(_HIDDEN, None)
+        if hidden is not None and isinstance(collector, LightModule):
+            path, sketch = hidden
+            self._hidden.add(path, HiddenModule(collector, sketch, self._items))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self._items += 1
         self._marks.note(item)
 
     def pytest_plugin_registered(self) -> None:
-        self._watched = self._ignoring = None
+        self._known_looks = self._ignoring = None
 
-    def _is_watched(self) -> bool:
-        if self._watched is None:
-            self._watched = bool(watchers(self._config))
-        return self._watched
+    def _looks(self) -> Looks:
+        if self._known_looks is None:
+            self._known_looks = looks(self._config)
+        return self._known_looks
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Somebody may have begun to look when a part was already collected: a conftest file further down."""
+    def _is_shown(self, module: Unneeded) -> bool:
+        """Whether the tests of the module are to go through all that pytest does with tests."""
+        looks = self._looks()
+        if self._in_detail or looks is Looks.AT_EACH:
+            return True
+        if self._selects and not (looks is Looks.NOBODY and module.as_selected):
+            return True
+        return looks is Looks.NOBODY and module.marked_late
+
+    @pytest.hookimpl(wrapper=True)  # within that of pytest's cache, which wants the id of each test
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+        """Show hooks for the list of all tests what is hidden, and take it away again.
+
+        They may have appeared when a part was already collected, with a conftest file further down.
+        """
+        looks = self._looks()
+        if self._hidden.modules:
+            self._count_hidden(deselected=looks is Looks.NOBODY)
+            if looks is Looks.AT_THE_LIST and not items and self.late.comes_first():
+                self.late.shown = partial(self._show, (), each=False)
+            elif looks is not Looks.NOBODY:
+                items[:] = self._show(items, each=looks is Looks.AT_EACH)
+        yield
+        if self._hidden.modules and looks is Looks.AT_THE_LIST:
+            items[:] = self._hidden.take_away(items, self._are_needed)
+            for item in items:
+                if isinstance(item, LightFunction):
+                    self._marks.note_light(item)
+
+    def _count_hidden(self, *, deselected: bool) -> None:
+        """Let pytest's terminal count the tests that it did not see, and those that the selection took away."""
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-        if self._hidden and self._is_watched():
-            for path, module in self._hidden.items():
-                sketch = self.known.sketch(path)
-                items += _shown(module, sketch) if sketch is not None else module.real_items().values()
-            self._hidden = {}
-        hidden = [self.known.modules[path] for path in self._hidden]
+        hidden = [self.known.modules[path] for path in self._hidden.modules]
         left_out = sum(module.left_out for module in hidden)
         if hasattr(reporter, "_numcollected"):  # private: what the line "collected 62 items" says
             reporter._numcollected += sum(module.tests for module in hidden) + left_out
-        if reporter is not None and left_out:
+        if reporter is not None and left_out and deselected:
             reporter.stats.setdefault("deselected", []).extend([_UNSEEN] * left_out)
+
+    def _show(self, items: Sequence[pytest.Item], *, each: bool) -> list[pytest.Item]:
+        return self._hidden.shown(items, self.known.sketch, _tell_of if each else self._note_parent)
+
+    def _note_parent(self, item: LightFunction) -> None:
+        self._marks.note(item.parent)
+
+    def _are_needed(self, path: str, items: Sequence[LightFunction]) -> bool:
+        """Whether a hook gave one of these tests marks with which it may end otherwise, or not those that it had."""
+        parents = {id(item.parent): item.parent for item in items}
+        same = not self.known.modules[path].marked_late and all(map(self._marks.is_untouched, parents.values()))
+        return any(self._is_needed(item) for item in items if not same or item.is_remarked)
+
+    def _is_needed(self, item: LightFunction) -> bool:
+        self._marks.note_light(item)
+        told = self.known.verdict(item.nodeid).told
+        return bool(marked_uncacheable(item)) or not is_marked_as_told(item, told)
+
+
+def _tell_of(item: pytest.Item) -> None:
+    item.ihook.pytest_itemcollected(item=item)
 
 
 def is_test_module(name: str, patterns: Iterable[str]) -> bool:
@@ -181,29 +220,13 @@ def is_test_module(name: str, patterns: Iterable[str]) -> bool:
 
 
 def is_plain(name: str, patterns: Sequence[str]) -> bool:
-    """Whether this is the name of a Python file that is no test module; patterns for directories may match any."""
-    in_directories = any("/" in pattern for pattern in patterns)
-    return name.endswith(".py") and not in_directories and not is_test_module(name, patterns)
+    """Whether a file of this name is neither a test module nor a text, in which pytest looks for doctests.
 
-
-def _shown(module: LightModule, sketch: Sketch) -> Iterator[pytest.Item]:
-    for item in module.show(sketch):
-        item.ihook.pytest_itemcollected(item=item)
-        yield item
-
-
-def watchers(config: pytest.Config) -> list[str]:
-    """Names of the plugins that look at tests between collection and run, or at reports."""
-    return [plugin for name in _WATCHING for plugin in _foreign(config, name)]
-
-
-def _foreign(config: pytest.Config, hook: str) -> list[str]:
-    """Names of the plugins whose hook of this name may do anything."""
-    return [
-        implementation.plugin_name
-        for implementation in getattr(config.pluginmanager.hook, hook).get_hookimpls()
-        if not getattr(implementation.function, "__module__", "").startswith(_DO_NOT_CARE)
-    ]
+    Patterns for directories may match any Python file.
+    """
+    if not name.endswith(".py"):
+        return not name.endswith(_TEXTS)
+    return not any("/" in pattern for pattern in patterns) and not is_test_module(name, patterns)
 
 
 def enlist(collector: pytest.Collector) -> Iterator[pytest.Item]:
@@ -254,7 +277,7 @@ class SketchingPlugin:
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Pytest's own selection is the same when its options are; what others take away may be others next time."""
-        if not watchers(self._config):
+        if looks(self._config) is Looks.NOBODY:
             self._left_out.update(items)
 
     def left_out(self, items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:

@@ -13,7 +13,7 @@ from pytest_perfcache.errors import SettingsError
 from pytest_perfcache.settings import OPTIONS, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_perfcache.facts.places import Places
     from pytest_perfcache.model import Fingerprint
@@ -106,6 +106,13 @@ def named_node_ids(config: pytest.Config, places: Places) -> tuple[str, ...]:
         if colons:
             named.append(f"{places.relative(os.path.join(config.invocation_params.dir, path))}::{rest}")
     return tuple(named)
+
+
+def named_paths(config: pytest.Config, places: Places) -> Iterator[str]:
+    """Paths of files and directories on the command line, as seen from the root."""
+    for argument in config.args:
+        path = argument.partition("::")[0]
+        yield places.relative(os.path.join(config.invocation_params.dir, path))
 
 
 def is_named(nodeid: str, named: Iterable[str]) -> bool:

@@ -9,13 +9,13 @@ import pytest
 
 from pytest_perfcache.collect.known import Location
 from pytest_perfcache.collect.light import LightFunction
-from pytest_perfcache.model import Told, Verdict
+from pytest_perfcache.model import Verdict
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import LightPlugin
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.declared import check_claims, check_markers, marked_uncacheable
 from pytest_perfcache.run.faults import harmless
-from pytest_perfcache.run.marking import marks_of
+from pytest_perfcache.run.marking import is_marked_as_told
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.run.results import (
     Hit,
@@ -79,7 +79,7 @@ class DecidingPlugin:
         """The item itself, light ones with their verdict; the real test where a light one is marked so that it runs."""
         if isinstance(item, LightFunction):
             verdict = self._light.known.verdict(item.nodeid)
-            if marked_uncacheable(item) or not _is_marked_as_told(item, verdict.told):
+            if marked_uncacheable(item) or not is_marked_as_told(item, verdict.told):
                 real: pytest.Item = item.real
                 return real
             self._results.verdicts[item.nodeid] = verdict
@@ -93,18 +93,13 @@ class DecidingPlugin:
         for item, path in paths.items():
             conditions = self._circumstances.conditions(item.nodeid, marked_uncacheable(item))
             verdict = self._planner.decide(path, item.nodeid, conditions)
-            if verdict.hit and not _is_marked_as_told(item, verdict.told):
+            if verdict.hit and not is_marked_as_told(item, verdict.told):
                 verdict = verdict.marked_otherwise()
             verdicts[item.nodeid] = verdict
 
     def _count_unseen(self, session: pytest.Session) -> None:
         known = self._light.known.modules
         count_unseen(session, self._results, Unseen.of([known[path] for path in self._light.hidden]))
-
-
-def _is_marked_as_told(item: pytest.Item, told: Told | None) -> bool:
-    """Whether hooks gave the test the marks again that it had when it ended as is told; a plain pass had none."""
-    return marks_of(item.config).late(item) == ("" if told is None else told.late)
 
 
 class WorkerDecidingPlugin:

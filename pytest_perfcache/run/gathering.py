@@ -71,6 +71,7 @@ class Gathered:
                     parametrized=sketch.parametrized,
                     left_out=tuple(item.nodeid for item in self._sketching.left_out(items)),
                     made_at=time.time(),
+                    named=module.session.isinitpath(module.path),
                     skipped=skipped,
                 )
 

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_perfcache.collect.light import LightFunction
 from pytest_perfcache.collect.sketch import pack
+from pytest_perfcache.model import Told
 
 _DECIDING: Final = frozenset(("skip", "skipif", "xfail"))
 """Marks that decide how a test ends."""
@@ -20,12 +22,21 @@ class Marks:
     def __init__(self) -> None:
         self._known: dict[Any, tuple[pytest.Mark, ...]] = {}
 
-    def note(self, item: pytest.Item) -> None:
-        """A test was collected just now."""
-        node: Any = item
+    def note(self, node: Any) -> None:
+        """A test was collected just now, or a node that holds tests."""
         while node is not None and node not in self._known:
             self._known[node] = tuple(node.own_markers)
             node = node.parent
+
+    def note_light(self, item: LightFunction) -> None:
+        """A light test appeared in a node that is noted."""
+        self._known.setdefault(item, item.given)
+
+    def is_untouched(self, node: pytest.Collector | None) -> bool:
+        """Whether a noted node and all around it have the marks that they had."""
+        while node is not None and self._known.get(node) == tuple(node.own_markers):
+            node = node.parent
+        return node is None
 
     def first(self, node: Any) -> tuple[pytest.Mark, ...]:
         """Its own marks when it was collected; those it has where nobody noted them."""
@@ -67,3 +78,8 @@ def marks_of(config: pytest.Config) -> Marks:
 
 def _deciding(marks: Iterable[pytest.Mark]) -> list[pytest.Mark]:
     return [mark for mark in marks if mark.name in _DECIDING]
+
+
+def is_marked_as_told(item: pytest.Item, told: Told | None) -> bool:
+    """Whether hooks gave the test the marks again that it had when it ended as is told; a plain pass had none."""
+    return marks_of(item.config).late(item) == ("" if told is None else told.late)

@@ -46,13 +46,14 @@ class _Quiet(NamedTuple):
 
     def plain(self) -> list[Any]:
         run = {key: value.hex() for key, value in self.run.items()}
-        return [run, self.chosen.tests.hex(), self.chosen.selection.hex(), self.others.hex()]
+        tests, selection, named = self.chosen
+        return [run, tests.hex(), selection.hex(), sorted(named), self.others.hex()]
 
     @classmethod
     def restored(cls, plain: Any) -> _Quiet:
-        run, *rest = plain
-        tests, selection, others = map(bytes.fromhex, rest)
-        return cls({key: bytes.fromhex(value) for key, value in run.items()}, Chosen(tests, selection), others)
+        run, tests, selection, named, others = plain
+        chosen = Chosen(bytes.fromhex(tests), bytes.fromhex(selection), frozenset(named))
+        return cls({key: bytes.fromhex(value) for key, value in run.items()}, chosen, bytes.fromhex(others))
 
 
 def is_foreseen(config: pytest.Config, environ: Mapping[str, str]) -> bool:

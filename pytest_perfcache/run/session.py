@@ -137,6 +137,7 @@ def _configure_serial(config: pytest.Config) -> None:
     known = partial(known_modules, memory.store, memory.world, config, circumstances)
     light = LightPlugin(config, places, known, in_detail=telling.in_detail)
     register(light, "perfcache-light")
+    register(light.late, "perfcache-late-list")
     register(DecidingPlugin(memory.planner, circumstances, results, arranged, light), "perfcache-deciding")
     meter = CostMeter(worker=False)
     register(meter, "perfcache-costs")

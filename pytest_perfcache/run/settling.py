@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -13,6 +14,7 @@ from pytest_perfcache.decide.settled import Findings, Settled, whole_files
 from pytest_perfcache.decide.verify import FRESH_SHARE
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
+from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.world import World
 from pytest_perfcache.model import (
     Fact,
@@ -28,7 +30,7 @@ from pytest_perfcache.model import (
 )
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import SELECTING
-from pytest_perfcache.run.config import settings_of
+from pytest_perfcache.run.config import named_paths, settings_of
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode, encode
@@ -37,6 +39,9 @@ _TABLE: Final = "settled"
 _SKETCHES: Final = "sketches/"
 _SOURCES: Final = (Kind.SKELETON, Kind.BLOCK, Kind.SOURCE)
 _COLLECTING: Final = f"{Kind.RUN}:what is collected"
+_NAMED: Final = f"{Kind.RUN}:named "
+"""With a file's path: whether it stands on the command line. Pytest then takes it, whatever conftest files ignore."""
+_YES, _NO = (fingerprint_text(answer) for answer in ("yes", "no"))
 _INI: Final = ("python_files", "python_classes", "python_functions", "collect_imported_tests")
 
 
@@ -53,6 +58,8 @@ class Collection(NamedTuple):
     """Node ids that the selection took away."""
     made_at: float
     """Seconds since the epoch."""
+    named: bool = False
+    """Whether the file itself was asked for, and not found in a directory."""
     skipped: Told | None = None
     """What is told of the module itself where it is skipped as a whole."""
 
@@ -62,17 +69,18 @@ class Collection(NamedTuple):
         facts = encode(ModuleRecords(self.path, {"": History(records=(record,))}))
         skipped = None if self.skipped is None else self.skipped.plain()
         tests = [list(self.nodeids), self.sketch, self.entry, self.parametrized, list(self.left_out)]
-        return [facts, *tests, self.made_at, skipped]
+        return [facts, *tests, self.made_at, self.named, skipped]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Collection:
         """Raises :class:`CodecError` for anything that :meth:`pack` did not make."""
         try:
-            facts, nodeids, sketch, entry, parametrized, left_out, made_at, skipped = packed
+            facts, nodeids, sketch, entry, parametrized, left_out, made_at, named, skipped = packed
             module = decode(facts)
             found = tuple(module.tests[""].records[0].facts)
             told = None if skipped is None else Told.restored(skipped)
-            return cls(module.path, found, tuple(nodeids), sketch, entry, parametrized, tuple(left_out), made_at, told)
+            tests = (tuple(nodeids), sketch, entry, parametrized, tuple(left_out))
+            return cls(module.path, found, *tests, made_at, named, told)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CodecError(f"damaged collection: {error}") from error
 
@@ -84,6 +92,14 @@ class Chosen(NamedTuple):
     """Settings that tell tests from other functions."""
     selection: Fingerprint
     """Options that take tests away."""
+    named: frozenset[str]
+    """Paths on the command line, from the root."""
+
+    def fingerprint(self, key: str) -> Fingerprint | None:
+        """Of a fact of what is asked for; None of any other."""
+        if key.startswith(_NAMED):
+            return _YES if key.removeprefix(_NAMED) in self.named else _NO
+        return self.tests if key == _COLLECTING else None
 
 
 def known_modules(store: Store, world: World, config: pytest.Config, circumstances: Circumstances) -> Known:
@@ -111,8 +127,12 @@ def known_modules(store: Store, world: World, config: pytest.Config, circumstanc
 
 
 def read_table(store: Store) -> Settled:
-    """The states that are known; none where they can not be read."""
-    data = store.get(_TABLE)
+    """The states that are known, not to be changed; none where they can not be read."""
+    return _restored(store.get(_TABLE))
+
+
+@lru_cache(maxsize=1)  # a run asks before conftest files are loaded, and when it collects
+def _restored(data: bytes | None) -> Settled:
     try:
         return Settled() if data is None else Settled.from_bytes(data)
     except CodecError:
@@ -121,7 +141,7 @@ def read_table(store: Store) -> Settled:
 
 def untrue_facts(table: Settled, world: World, chosen: Chosen) -> int:
     """The facts of the table that do not hold now."""
-    return table.untrue(lambda key: chosen.tests if key == _COLLECTING else world.fingerprint(key))
+    return table.untrue(lambda key: chosen.fingerprint(key) or world.fingerprint(key))
 
 
 def settle(
@@ -140,8 +160,9 @@ def settle(
     ``learnt``: the histories as they are now, by module and node id; ``ran``: those of this run alone. To be called
     within a transaction of the store.
     """
-    table = read_table(store)
-    before = dict(table.states)
+    known = read_table(store)
+    table = Settled(known.facts, known.states)
+    before = known.states
     untrue = untrue_facts(table, world, chosen)
     for path, histories in learnt.items():
         if any(history.untracked or history.flaky for history in histories.values()):
@@ -184,7 +205,8 @@ class _Settler(NamedTuple):
                 told[nodeid] = record.told
             seconds += self._seconds(path, nodeid)
             oldest = min(oldest, record.recorded_at)
-        facts = _joined((*_facts_of(recorded), *self._as_now(_facts_of(standing)), *self._of_the_run()))
+        asked = [Fact(_NAMED + path, _YES)] if collection.named else []
+        facts = _joined((*_facts_of(recorded), *self._as_now(_facts_of(standing)), *self._of_the_run(), *asked))
         if facts is None:
             return None
         return Findings(
@@ -273,7 +295,9 @@ def chosen_by(config: pytest.Config) -> Chosen:
     """What this run asks for."""
     selection = [getattr(config.option, name, None) or None for name in SELECTING]
     return Chosen(
-        fingerprint_text(f"{[*_ini(config)]} {config.getoption('keepduplicates')}"), fingerprint_text(f"{selection}")
+        fingerprint_text(f"{[*_ini(config)]} {config.getoption('keepduplicates')}"),
+        fingerprint_text(f"{selection}"),
+        frozenset(named_paths(config, Places.of(config.rootpath))),
     )
 
 

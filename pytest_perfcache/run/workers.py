@@ -10,7 +10,6 @@ import pytest
 from pytest_perfcache.collect.known import Known, Unneeded
 from pytest_perfcache.collect.sketch import EMPTY
 from pytest_perfcache.model import ModuleRecords, Reason, Verdict
-from pytest_perfcache.run.collecting import watchers
 from pytest_perfcache.run.costs import CostMeter
 from pytest_perfcache.run.deciding import WorkerDecidingPlugin
 from pytest_perfcache.run.faults import harmless
@@ -18,6 +17,7 @@ from pytest_perfcache.run.gathering import Gathered
 from pytest_perfcache.run.outlook import Outlook
 from pytest_perfcache.run.results import Hit, ResultsPlugin, Unseen, count_unseen, report_hits
 from pytest_perfcache.run.settling import Collection
+from pytest_perfcache.run.showing import Looks, looks
 from pytest_perfcache.run.streaming import RECORDS, Receiver, Sender, anew
 
 PLAN: Final = "perfcache_hits"
@@ -67,7 +67,7 @@ class ControllerPlugin:
             self._teller = node
         node.workerinput[LIGHT] = {
             **pack_known(self._known, tells=self._teller is node),
-            "in detail": self._in_detail or bool(watchers(self._config)),
+            "in detail": self._in_detail or looks(self._config) is not Looks.NOBODY,
         }
 
     @pytest.hookimpl(optionalhook=True)

@@ -490,10 +490,11 @@ def test_a_file_without_a_test_module_s_name_is_collected_for_its_doctests(with_
 def test_a_hook_for_files_is_asked_about_each(with_plain: Project) -> None:
     hook = "def pytest_collect_file(file_path):\n    with open(os.environ['NOTES'], 'a') as notes:\n"
     with_plain.write("conftest.py", f"import os\n{hook}        notes.write(file_path.name + '\\n')\n")
+    with_plain.write("tests/cases.yml", "")
     with_plain.run()
     again = with_plain.run()
     assert again.last == "4 cached"
-    assert {"helper.py", "test_cart.py", "test_other.py"} <= set(again.imported)
+    assert {"helper.py", "cases.yml", "test_cart.py", "test_other.py"} <= set(again.imported)
 
 
 @pytest.mark.parametrize(
@@ -505,6 +506,9 @@ def test_a_hook_for_files_is_asked_about_each(with_plain: Project) -> None:
         ("helper.py", ["*.py"], False),
         ("helper.py", ["checks/*.py"], False),
         ("helper.txt", ["test_*.py"], False),
+        ("helper.rst", ["test_*.py"], False),
+        ("helper.json", ["test_*.py"], True),
+        ("helper.json", ["checks/*.py"], True),
     ],
 )
 def test_a_plain_file_is_known_by_its_name(name: str, patterns: list[str], plain: bool) -> None:
