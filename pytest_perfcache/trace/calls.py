@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sized
 from types import CodeType, FrameType, FunctionType
 from typing import Any, Protocol
 
@@ -68,6 +68,10 @@ class CallTracer(Protocol):
 
     def take(self) -> list[int]:
         """Numbers of the functions that were entered since the last call."""
+
+    @property
+    def entered(self) -> Sized | None:
+        """Grows by them; None where that can not be looked at when the interpreter ends."""
 
     def intact(self) -> bool:
         """Whether nobody took the tracer's means away."""

@@ -15,6 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from pytest_perfcache.facts.stats import read_bytes
+from pytest_perfcache.trace.ending import ended_quietly
 from pytest_perfcache.trace.handover import Handover
 from pytest_perfcache.trace.patches import Patches
 from pytest_perfcache.trace.programs import found, has_entry, is_helper, is_this_python, title, words_of
@@ -112,6 +113,8 @@ class Children:
         looked_for = takewhile(lambda path: path != program, words_of(args[_CANDIDATES]))
         for path in (*looked_for, program, *known.files):
             inputs.read_file(os.path.join(base, path))
+        for path in known.written:
+            inputs.wrote(os.path.join(base, path))
         for name in known.variables if given is None else ():
             inputs.read_variable(name, os.environ.get(name))
         return True
@@ -159,19 +162,26 @@ class Children:
 
     def settle(self) -> None:
         """The test ends: who has not ended by now spoils the units that started it."""
-        self.poll()
+        for started in self._outstanding.copy():
+            self._take_over(started, at_last=True)
         for started in self._outstanding:
             for unit in started.units:
                 unit.spoil(f"starts a program that left no trace: {started.name}")
         self._outstanding.clear()
 
-    def finish(self) -> None:
-        """This process ends: tell the parent."""
+    def finish(self, *, at_once: bool = False) -> None:
+        """This process ends: tell the parent. ``at_once``: nothing runs any more."""
         ticket, self.ticket = self.ticket, ""
         if not ticket or not self.directory or self._process != os.getpid():
             return
         self.settle()
-        self.exchange.hand_over().write(os.path.join(self.directory, ticket + _SUFFIX))
+        handover = self.exchange.hand_over()
+        file = os.path.join(self.directory, ticket + _SUFFIX)
+        if at_once:
+            handover = handover._replace(late="")
+        elif handover.late:
+            self.exchange.watch_the_end(file)
+        handover.write(file)
 
     def _home(self) -> str:
         """Where children find what they need and leave what they touched: a child's is that of its parent."""
@@ -191,16 +201,20 @@ class Children:
         self._outstanding.append(started)
         return started
 
-    def _take_over(self, started: _Started) -> None:
+    def _take_over(self, started: _Started, *, at_last: bool = False) -> None:
+        """``at_last``: a child that has not ended by now is too late."""
         file = os.path.join(self._home(), started.ticket + _SUFFIX)
         try:
-            data = read_bytes(file)
+            handover = Handover.decode(read_bytes(file))
         except OSError:
             return
-        self._outstanding.remove(started)
-        handover = Handover.decode(data)
-        os.unlink(file)
         why = handover.untracked
+        if handover.late and not ended_quietly(file):
+            if not at_last:
+                return  # it may be about to end
+            why = why or handover.late
+        self._outstanding.remove(started)
+        os.unlink(file)
         if handover.environment != sys.prefix:
             why = "it belongs to another environment"
         if why:
@@ -220,12 +234,12 @@ def nested() -> bool:
     return _active is not None and bool(_active.ticket)
 
 
-def finish() -> None:
+def finish(*, at_once: bool = False) -> None:
     """The process ends. Any fault only means that there is no trace."""
     active = _active
     if active is not None:
         try:
-            active.finish()
+            active.finish(at_once=at_once)
         except Exception:  # the parent finds no trace, and says so
             return
 
@@ -269,5 +283,5 @@ def _posix_spawn(path: Any, argv: Any, env: Any, **options: Any) -> int:
 
 
 def _exit(status: int) -> NoReturn:
-    finish()
+    finish(at_once=True)
     _original_exit(status)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_perfcache.facts.imports import ImportResolver, import_name
 from pytest_perfcache.facts.stats import Signature, read_bytes
 from pytest_perfcache.model import Kind
+from pytest_perfcache.trace.ending import watch_the_end
 from pytest_perfcache.trace.handover import Handover, Loaded, Seen, Setup
 from pytest_perfcache.trace.looking import file_of
 from pytest_perfcache.trace.modules import all_imports
@@ -60,7 +61,8 @@ class Exchange:
         imports = self._imports(unseen) | self._modules.imported(touched)
         return Handover(
             environment=sys.prefix,
-            untracked=touched.untracked or self._late(touched),
+            untracked=touched.untracked,
+            late=self._late(touched),
             modules=tuple(self._loaded(touched)),
             blocks=tuple(recorder.codes.names[number] for number in sorted(touched.blocks)),
             inputs={key: self.inputs.seen(key) for key in touched.inputs},
@@ -69,6 +71,14 @@ class Exchange:
             written=tuple(written),
             made=tuple(made),
         )
+
+    def watch_the_end(self, account: str) -> None:
+        """Say beside the account whether anything runs from now on."""
+        calls = self._recorder.calls
+        calls.scopes = None  # what they need will be gone before the last function runs
+        entered = calls.entered
+        if entered is not None:
+            watch_the_end(entered, account)
 
     def adopt(self, handover: Handover, units: Iterable[Unit]) -> None:
         """Let ``units`` depend on what a child touched."""

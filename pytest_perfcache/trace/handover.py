@@ -40,6 +40,8 @@ class Handover(NamedTuple):
     environment: str
     """``sys.prefix``."""
     untracked: str
+    late: str
+    """What may still run when this is told; empty where nothing is known that may."""
     modules: tuple[Loaded, ...]
     blocks: tuple[tuple[str, str], ...]
     inputs: Mapping[str, Seen]
@@ -51,15 +53,16 @@ class Handover(NamedTuple):
     def encode(self) -> bytes:
         modules = [(path, content, _plain(signature), coarse) for path, content, signature, coarse in self.modules]
         inputs = {key: (seen.fingerprint, seen.looked, _plain(seen.signature)) for key, seen in self.inputs.items()}
-        return marshal.dumps((self.environment, self.untracked, modules, self.blocks, inputs, *self[5:]))
+        return marshal.dumps((self.environment, self.untracked, self.late, modules, self.blocks, inputs, *self[6:]))
 
     @classmethod
     def decode(cls, data: bytes) -> Handover:
         """EOFError, ValueError or TypeError where this is no handover."""
-        environment, untracked, modules, blocks, inputs, *rest = marshal.loads(data)
+        environment, untracked, late, modules, blocks, inputs, *rest = marshal.loads(data)
         return cls(
             environment,
             untracked,
+            late,
             tuple(Loaded(path, content, _signature(of), coarse) for path, content, of, coarse in modules),
             blocks,
             {key: Seen(content, looked, _signature(of)) for key, (content, looked, of) in inputs.items()},

@@ -17,7 +17,7 @@ from pytest_perfcache.trace.codes import Codes, Read, is_function
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence, Sized
 
     from pytest_perfcache.trace.calls import Scopes
     from pytest_perfcache.trace.codestore import CodeStore
@@ -155,6 +155,10 @@ class MarkTracer:
         for number in hit:
             armed[number].append(number)
         return hit
+
+    @property
+    def entered(self) -> Sized | None:
+        return self._hits
 
     def intact(self) -> bool:
         return True

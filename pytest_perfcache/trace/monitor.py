@@ -95,6 +95,10 @@ if sys.version_info >= (3, 12):
                     arm(tool, code, self._events(code))
             return hit
 
+        @property
+        def entered(self) -> None:
+            """The interpreter stops telling before it clears its modules."""
+
         def intact(self) -> bool:
             return _monitoring.get_tool(self._tool) == _NAME
 

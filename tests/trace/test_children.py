@@ -110,6 +110,8 @@ BESIDE = {
     assert run('taker.py', path) == 'given'
     os.unlink(path)
 """,
+    "finalizer_that_is_through": "run('finalizer.py')",
+    "finalizer_that_is_left_out": "run('-c', 'import late, os; late.kept = late.Late(); os._exit(0)')",
     "nothing_loaded": """
     loaded = run('-c', 'import sys; print(*sys.modules)').split()
     assert not {'re', 'json', 'typing', 'pathlib'} & set(loaded)
@@ -132,7 +134,9 @@ SPOILED = {
     ),
     "foreign_grandchild": ("run('-c', 'import os; os.system(\"true\")')", "starts a program: true"),
     "before_exec": ("run('-c', '1', preexec_fn=os.getpid)", "starts a program: python -c 1"),
-    "finalizer": ("run('finalizer.py')", "may run Late.__del__ after all else"),
+    "finalizer": ("run('keeper.py')", "may run Late.__del__ after all else"),
+    "finalizer_in_a_cycle": ("run('cycle.py')", "may run Late.__del__ after all else"),
+    "finalizer_by_the_builtins": ("run('builtin.py')", "may run Late.__del__ after all else"),
     "forkserver": ("by_process('forkserver')", "connects to"),
 }
 TESTS = """
@@ -253,6 +257,9 @@ def story(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Story:
             "test_all.py": TESTS + tests,
             "inner/check.py": "from pkg.work import used\ndef test_it(): assert used()\n",
             "finalizer.py": "import late\nprint(late.Late())\n",
+            "keeper.py": "import late\nkept = late.Late()\n",
+            "cycle.py": "import late\nkept = late.Late()\nkept.kept = kept\n",
+            "builtin.py": "import builtins, late\nbuiltins.kept = late.Late()\n",
             "late.py": "class Late:\n    def __del__(self): pass\n",
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def known(command: str, **environ: str) -> Needs | None:
         ("wc -lw a", ("a",), False),
         ("sed s/a/b/ a", ("a",), False),
         ("sed -E s|a\\|b|c|g;s,x,y,2", (), True),
+        ("sed -i -E s/a/b/ a b", ("a", "b"), False),
         ("true a b", (), False),
         ("printf %s --help", (), False),
     ],
@@ -48,7 +50,8 @@ def test_files_and_input_are_told_from_the_command_line(
         "head --lines=3",
         "head -n",
         "cat --unheard-of",
-        "sed -i s/a/b/ a",
+        "sed -i* s/a/b/ a",
+        "sed -i 1d a",
         "sed s/a/b/w a",
         "sed s/a/b/e",
         "sed 1d",
@@ -63,6 +66,78 @@ def test_files_and_input_are_told_from_the_command_line(
 )
 def test_what_is_not_understood_in_full_is_not_known(command: str) -> None:
     assert known(command) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [
+        ("sed s/a/b/ a", ()),
+        ("sed -i s/a/b/ a", ("a",)),
+        ("sed -i~ s/a/b/ a b", ("a", "a~", "b", "b~")),
+        ("sed s/a/b/ -n -i.bak a", ("a", "a.bak")),
+    ],
+)
+def test_an_edit_in_place_writes_what_it_reads(command: str, written: tuple[str, ...]) -> None:
+    found = known(command)
+    assert found is not None
+    assert found.written == written
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[[str], Needs | None]:
+    """What is known of a script for the shell with this text."""
+
+    def needs_of(text: str) -> Needs | None:
+        (tmp_path / "script").write_text(f"#!/bin/sh\n{text}")
+        return needs(str(tmp_path / "script"), ["argument"], {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+
+    return needs_of
+
+
+def test_a_script_of_known_commands_is_known(script: Callable[[str], Needs | None], tmp_path: Path) -> None:
+    found = script("# says it\n\necho 'a b' \"c\"\n  cat one - two\nexit 3\n")
+    assert found is not None
+    assert {"/bin/sh", "one", "two", f"{tmp_path}/cat"} < set(found.files)
+    assert found.reads_input
+    assert {"PATH", "LC_ALL"} <= set(found.variables)
+    plain = script("echo a")
+    assert plain is not None
+    assert not plain.reads_input
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "echo $HOME",
+        "cat *",
+        "cat <a",
+        "cat a | cat",
+        "cat a; cat b",
+        "echo `date`",
+        "echo 'a",
+        "a=b cat",
+        "if true\nthen\nexit 1\nfi",
+        "date",
+        "exec cat",
+        "/bin/cat a",
+        "echo a \\\necho b",
+        "echo a\x1cb",
+        "echo \u00e9",
+        "{ cat; }",
+        "cat ~/a",
+        "no-such-program",
+    ],
+)
+def test_a_script_that_is_not_understood_in_full_is_not_known(script: Callable[[str], Needs | None], text: str) -> None:
+    assert script(text) is None
+
+
+def test_a_command_of_a_script_that_is_no_program_of_the_system_is_not_known(
+    script: Callable[[str], Needs | None], tmp_path: Path
+) -> None:
+    (tmp_path / "cat").write_text("#!/bin/sh\ncat\n")
+    (tmp_path / "cat").chmod(0o755)
+    assert script("cat a") is None
 
 
 def test_a_pager_depends_on_its_keys_and_variables() -> None:
