@@ -7,7 +7,7 @@ import builtins
 import re
 from typing import Final
 
-from pytest_perfcache.facts.mentions import FunctionNode
+from pytest_perfcache.facts.context import FunctionNode
 
 _PYTEST_NAMES: Final = re.compile(r"pytest_|setup|teardown|setUp|tearDown|load_tests|__")
 _BUILTINS: Final = frozenset(vars(builtins))

@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANY_IMPORT, ANYTHING, OWN_MODULE, SIGNATURES
 from pytest_perfcache.facts.places import is_test_file
-from pytest_perfcache.model import Fact, Kind, split_block
+from pytest_perfcache.model import Fact, Kind, Trace, split_block
 
 if TYPE_CHECKING:
     from pytest_perfcache.facts.world import Rebound
@@ -52,17 +53,30 @@ class Reach:
         self._mentioned = cache(code.mentions)
         self._carriers = cache(self._carried_by)
         self._shown: dict[tuple[Fact, str], tuple[bool, bool]] = {}
+        self._groups: dict[int, tuple[tuple[Fact, ...], tuple[str, list[Fact]]]] = {}
+        """Groups of facts by identity, with what :meth:`_seen_by` found."""
 
     def to(self, facts: Iterable[Fact]) -> str | None:
         """Why a record with these facts sees the change, in words; None where it does not."""
-        facts = [fact for fact in facts if fact.kind in _CODE or fact.kind is Kind.FILE]
-        for fact in facts:
-            name = self._sees(fact)
-            if name:
-                return f"{self._change.describe(name)}, and {fact.key} names it"
+        groups = facts.groups if isinstance(facts, Trace) else (tuple(facts),)
+        seen = [self._seen_by(group) for group in groups]
+        for why, _ in seen:
+            if why:
+                return why
         if not self._rebound.values:
             return None
+        facts = [*chain.from_iterable(texts for _, texts in seen)]
         return self._by_annotation([fact for fact in facts if fact.kind in _CODE]) or self._as_a_whole(facts)
+
+    def _seen_by(self, group: tuple[Fact, ...]) -> tuple[str, list[Fact]]:
+        """Why one of these names the change, empty where none does; and those of them that are texts."""
+        number = object.__hash__(group)
+        if number not in self._groups:
+            texts = [fact for fact in group if fact.kind in _CODE or fact.kind is Kind.FILE]
+            named = ((name, fact) for fact in texts if (name := self._sees(fact)))
+            why = next((f"{self._change.describe(name)}, and {fact.key} names it" for name, fact in named), "")
+            self._groups[number] = group, (why, texts)
+        return self._groups[number][1]
 
     def _sees(self, fact: Fact) -> str:
         """The name that changed and that this code names; empty where there is none."""

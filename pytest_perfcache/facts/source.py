@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_perfcache.facts.bindings import harmless_name, only_binds, other_bindings
+from pytest_perfcache.facts.context import Context, FunctionNode
 from pytest_perfcache.facts.digest import fingerprint_all
-from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, Context, FunctionNode, mentions_of
+from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, mentions_of
 from pytest_perfcache.facts.texts import DOCTEST
 from pytest_perfcache.facts.values import (
     TYPE_CHECKING,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from pytest_perfcache.facts.mentions import FunctionNode
+from pytest_perfcache.facts.context import FunctionNode
 
 _CONTAINERS: Final = frozenset(("frozenset", "list", "set", "tuple"))
 _NAMED: Final = frozenset(("ContextVar", "NewType", "ParamSpec", "TypeVar", "intern"))

@@ -19,6 +19,7 @@ from pytest_perfcache.model import Fact, Fingerprint, Kind, is_defaults, split_b
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from pytest_perfcache.facts.analyses import Analyses
     from pytest_perfcache.facts.distributions import Distributions
     from pytest_perfcache.facts.imports import ImportResolver
     from pytest_perfcache.facts.places import Places
@@ -66,10 +67,12 @@ class World:
         run: Mapping[str, Fingerprint],
         old_source: Callable[[Fingerprint], bytes | None],
         environ: Mapping[str, str],
+        kept_analysis: Callable[[str], bytes | None] = lambda _: None,
     ) -> None:
         """``run``: the facts of the run itself (options, ini, plugins, interpreter), by key.
 
-        ``old_source`` gives the bytes of a file's earlier content by fingerprint, None where it is gone.
+        ``old_source`` gives the bytes of a file's earlier content by fingerprint, None where it is gone;
+        ``kept_analysis`` what an earlier run kept of :attr:`fresh_analyses`.
         """
         self.places = places
         self.stats = stats
@@ -79,7 +82,8 @@ class World:
         self.old_source = old_source
         self.environ = environ
         self._states: dict[Fact, State] = {}
-        self._analyses: dict[Fingerprint, Analysis | None] = {}
+        self._kept_analysis = kept_analysis
+        self._analyses: Analyses | None = None
         self._sources: dict[Fingerprint, bytes | None] = {}
         self._texts: dict[Fact, bytes] = {}
         self._reaches: dict[Rebound, Reach] = {}
@@ -159,6 +163,11 @@ class World:
             self._texts[fact] = source or b""
         return self._texts[fact]
 
+    @property
+    def fresh_analyses(self) -> Mapping[str, bytes]:
+        """What is worth keeping of the source files that were analysed, by name."""
+        return {} if self._analyses is None else self._analyses.fresh
+
     def environment(self) -> frozenset[str]:
         """What the values of environment variables mention."""
         from pytest_perfcache.facts.texts import modules_in_texts
@@ -216,12 +225,11 @@ class World:
         return None if content == ABSENT else self._analysis(content, path)
 
     def _analysis(self, content: Fingerprint, path: str) -> Analysis | None:
-        if content not in self._analyses:
-            from pytest_perfcache.facts.source import analyse
+        if self._analyses is None:
+            from pytest_perfcache.facts.analyses import Analyses
 
-            source = self._source(content, path)
-            self._analyses[content] = None if source is None else analyse(source)
-        return self._analyses[content]
+            self._analyses = Analyses(self._kept_analysis)
+        return self._analyses.of(content, lambda: self._source(content, path))
 
     def _source(self, content: Fingerprint, path: str) -> bytes | None:
         if content not in self._sources:

@@ -17,6 +17,7 @@ from pytest_perfcache.settings import Settings
 from pytest_perfcache.store.protocol import Store
 
 _STATS: Final = "stats"
+_ANALYSES: Final = "analyses/"
 _MEMORY_BYTES: Final = 64_000_000
 _KEEP: Final = 4
 """An entry that nobody wrote for this many times the records' life is rubbish."""
@@ -59,6 +60,7 @@ class Memory:
             run=run,
             old_source=lambda content: unpack_source(store.get(source_key(content))),
             environ=environ,
+            kept_analysis=lambda name: store.get(_ANALYSES + name),
         )
         return cls(store, stats, world, Planner(store, world), settings)
 
@@ -89,6 +91,8 @@ class Memory:
                     verdicts=verdicts,
                     chosen=chosen,
                 )
+        if self.world.fresh_analyses:
+            self.store.set_many({_ANALYSES + name: data for name, data in self.world.fresh_analyses.items()})
         if self.stats.changed:
             self.store.set(_STATS, self.stats.dump())
 
