@@ -79,7 +79,7 @@ class LatePlugin:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self.shown is not None:
-            items[:] = self.shown()
+            items += self.shown()
 
 
 class HiddenModule(NamedTuple):
