@@ -86,7 +86,7 @@ def facts_of_run(config: pytest.Config, environ: Mapping[str, str]) -> dict[str,
 
 def _ini(config: pytest.Config) -> Mapping[str, object]:
     # pytest deprecated `inicfg` in 9.0 and offers nothing to list what the file sets; getini() needs the names.
-    found: Mapping[str, object] = getattr(config, "_inicfg", None) or {}
+    found: Mapping[str, object] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
     return {name: getattr(value, "value", value) for name, value in found.items()}
 
 
@@ -117,6 +117,13 @@ def named_paths(config: pytest.Config, places: Places) -> Iterator[str]:
 
 def is_named(nodeid: str, named: Iterable[str]) -> bool:
     return any(nodeid == name or nodeid.startswith((f"{name}::", f"{name}[")) for name in named)
+
+
+def shows_terminal(config: pytest.Config) -> bool:
+    """Whether pytest writes to a terminal."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    found = getattr(reporter, "isatty", False)  # before pytest 8.4 no method
+    return bool(found() if callable(found) else found)
 
 
 def reason_for_off(config: pytest.Config) -> str:

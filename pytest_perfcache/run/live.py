@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 import pytest
 
 from pytest_perfcache.report.live import Progress
+from pytest_perfcache.run.config import shows_terminal
 
 _QUIET_SECONDS: Final = 1.5
 _PERIOD: Final = 0.5
@@ -124,9 +125,8 @@ class LivePlugin:
 
 def watch(config: pytest.Config, expected: Callable[[], Mapping[str, float]], *, beside: bool) -> None:
     """Begin a live line where someone looks on: a terminal, neither ``-q`` nor ``-v``, output captured, no CI."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
     option = config.option
-    watched = reporter is not None and reporter.isatty() and config.get_verbosity() == 0
+    watched = shows_terminal(config) and config.get_verbosity() == 0
     plain = option.capture != "no" and not option.usepdb and not option.collectonly
     if not (watched and plain) or os.name != "posix" or os.environ.get("TERM", "dumb") == "dumb":
         return

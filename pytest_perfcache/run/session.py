@@ -14,7 +14,15 @@ from pytest_perfcache.collect.known import NOTHING
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import LightPlugin
-from pytest_perfcache.run.config import CHOICE, TRACING, distributes, environ_of, settings_of, stop_tracing
+from pytest_perfcache.run.config import (
+    CHOICE,
+    TRACING,
+    distributes,
+    environ_of,
+    settings_of,
+    shows_terminal,
+    stop_tracing,
+)
 from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
 from pytest_perfcache.run.deciding import DecidingPlugin, WorkerDecidingPlugin
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
@@ -166,8 +174,7 @@ def _saver(config: pytest.Config, memory: Memory, results: ResultsPlugin, meter:
 
 
 def _watch(config: pytest.Config, expected: Callable[[], Mapping[str, float]], *, beside: bool) -> None:
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and reporter.isatty():
+    if shows_terminal(config):
         from pytest_perfcache.run.live import watch
 
         watch(config, expected, beside=beside)
