@@ -90,8 +90,12 @@ class Children:
         if is_helper(words) or self.harness_asks(3):
             return args
         program = found(args[_CANDIDATES], args[_DIRECTORY])
-        if program is not None and args[_PREEXEC] is None and self._is_filter(program, words[1:], args):
-            return args
+        if program is not None and args[_PREEXEC] is None:
+            base = os.getcwd() if args[_DIRECTORY] is None else os.fsdecode(args[_DIRECTORY])
+            variables = None if args[_ENVIRONMENT] is None else _variables(args[_ENVIRONMENT])
+            looked_for = [*takewhile(lambda path: path != program, words_of(args[_CANDIDATES])), program]
+            if self._is_filter(base, looked_for, words[1:], variables, has_input=args[_INPUT] != -1):
+                return args
         value = self._announce(program, words, traceable=args[_PREEXEC] is None)
         if value is None:
             return args
@@ -100,34 +104,51 @@ class Children:
             given = [name + b"=" + content for name, content in os.environb.items()]
         return (*args[:_ENVIRONMENT], [*given, _NAME + b"=" + value], *args[_ENVIRONMENT + 1 :])
 
-    def _is_filter(self, program: str, arguments: list[str], args: tuple[Any, ...]) -> bool:
-        """Whether all inputs of the program are known; then they are noted."""
+    def _is_filter(
+        self,
+        base: str,
+        looked_for: Sequence[str],
+        arguments: Sequence[str],
+        variables: Mapping[str, str] | None,
+        *,
+        has_input: bool,
+    ) -> bool:
+        """Whether all inputs of the program are known; then they are noted.
+
+        ``looked_for``: paths from ``base``, the program's own last; ``variables``: None where they are our own;
+        ``has_input``: whether its standard input is another one than ours.
+        """
         from pytest_perfcache.trace.filters import needs
 
-        given = args[_ENVIRONMENT]
-        known = needs(program, arguments, os.environ if given is None else _variables(given))
-        if known is None or (known.reads_input and args[_INPUT] == -1):
+        known = needs(looked_for[-1], arguments, os.environ if variables is None else variables)
+        if known is None or (known.reads_input and not has_input):
             return False
         inputs = self.exchange.inputs
-        base = os.getcwd() if args[_DIRECTORY] is None else os.fsdecode(args[_DIRECTORY])
-        looked_for = takewhile(lambda path: path != program, words_of(args[_CANDIDATES]))
-        for path in (*looked_for, program, *known.files):
+        for path in (*looked_for, *known.files):
             inputs.read_file(os.path.join(base, path))
         for path in known.written:
             inputs.wrote(os.path.join(base, path))
-        for name in known.variables if given is None else ():
+        for name in known.variables if variables is None else ():
             inputs.read_variable(name, os.environ.get(name))
         return True
 
-    def spawn(self, path: Word, args: Sequence[Word], given: _Environment) -> _Environment:
+    def spawn(
+        self, path: Word, args: Sequence[Word], environment: _Environment, *, has_input: bool = False
+    ) -> _Environment:
         """A program is about to be spawned: the environment to give it."""
         words = words_of(args)
         if is_helper(words) or self.harness_asks(3):
-            return given
-        value = self._announce(found([path], None), words)
+            return environment
+        given = None if environment is os.environ else environment
+        program = found([path], None)
+        if program is not None:
+            variables = given and {os.fsdecode(name): os.fsdecode(value) for name, value in given.items()}
+            if self._is_filter(os.getcwd(), [program], words[1:], variables, has_input=has_input):
+                return environment
+        value = self._announce(program, words)
         if value is None:
-            return given
-        return {**(os.environb if given is None or given is os.environ else given), _NAME: value}
+            return environment
+        return {**(os.environb if given is None else given), _NAME: value}
 
     def _announce(self, program: str | None, words: list[str], *, traceable: bool = True) -> bytes | None:
         """The variable's value for the new process; None where it can not be traced."""
@@ -274,12 +295,18 @@ def _posix_spawn(path: Any, argv: Any, env: Any, **options: Any) -> int:
     active = _active
     if active is None:
         return _original_spawn(path, argv, env, **options)
-    env = active.spawn(path, argv, env)
+    env = active.spawn(path, argv, env, has_input=_redirects_input(options.get("file_actions") or ()))
     active.spawning = True
     try:
         return _original_spawn(path, argv, env, **options)
     finally:
         active.spawning = False
+
+
+def _redirects_input(actions: Iterable[tuple[Any, ...]]) -> bool:
+    """Whether file actions give the new process another standard input."""
+    places = {os.POSIX_SPAWN_OPEN: 1, os.POSIX_SPAWN_DUP2: 2}
+    return any(kind in places and (kind, *rest)[places[kind]] == 0 for kind, *rest in actions)
 
 
 def _exit(status: int) -> NoReturn:

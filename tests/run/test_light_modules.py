@@ -136,10 +136,9 @@ def test_several_files_that_are_named_count_once_each(settled: Project, package:
     settled.run()
     some = settled.run(*(f"tests/test_{name}.py" for name in ("cart", "third", "fourth")))
     assert (some.imported, some.last) == ([], "5 cached")
-    named = ("tests/test_cart.py", "tests", "tests/test_cart.py")
-    plain = settled.run(*named, "-p", "no:perfcache", "-p", "no:pytest_perfcache.plugin")  # pytest 8 counts otherwise
-    twice = settled.run(*named)
-    assert (twice.imported, twice.last) == ([], plain.last.replace("passed", "cached"))
+    if pytest.version_tuple >= (9,):  # before, such arguments ran the file twice and nothing else of the directory
+        twice = settled.run("tests/test_cart.py", "tests", "tests/test_cart.py")
+        assert (twice.imported, twice.last) == ([], "6 cached")
     kept = settled.run("--keep-duplicates", "tests/test_third.py", "tests/test_third.py")
     assert (kept.code, kept.last) == (0, "2 cached")
 
