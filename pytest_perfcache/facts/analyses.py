@@ -9,9 +9,9 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.digest import fingerprint
@@ -110,9 +110,5 @@ def _name(content: Fingerprint) -> str:
 
 @cache
 def _maker() -> str:
-    return _state_of(os.path.join(os.path.dirname(__file__), name) for name in _MAKERS)
-
-
-def _state_of(files: Iterable[str]) -> str:
-    data: list[Any] = [sys.version.encode(), *map(read_bytes, files)]
-    return fingerprint(b"\0".join(data)).hex()[:16]
+    texts = [read_bytes(os.path.join(os.path.dirname(__file__), name)) for name in _MAKERS]
+    return fingerprint(b"\0".join([sys.version.encode(), *texts])).hex()[:16]
