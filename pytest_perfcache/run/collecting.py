@@ -175,6 +175,8 @@ class LightPlugin:
                 self.late.shown = partial(self._show, (), each=False)
             elif looks is not Looks.NOBODY:
                 items[:] = self._show(items, each=looks is Looks.AT_EACH)
+                if looks is Looks.AT_EACH:
+                    self._hidden.modules.clear()
         yield
         if self._hidden.modules and looks is Looks.AT_THE_LIST:
             items[:] = self._hidden.take_away(items, self._are_needed)

@@ -146,6 +146,15 @@ def test_a_conftest_file_further_down_sees_what_was_collected_before_it(project:
     assert (again.last, again.imported, counted(again.output)) == ("9 cached", [], ["collected 9 items"])
 
 
+def test_tests_that_a_hook_for_reports_sees_late_are_counted_once(project: Project) -> None:
+    project.write("tests/zz/conftest.py", "def pytest_runtest_logreport(report): print('SEEN', report.nodeid)\n")
+    project.write("tests/zz/test_last.py", f"{NOTE_IMPORT}def test_last(): pass\n")
+    project.run("-s")
+    again = project.run("-s")
+    assert (again.last, again.imported, counted(again.output)) == ("9 cached", [], ["collected 9 items"])
+    assert len(seen(again.output)) == 9
+
+
 def test_a_file_that_conftest_files_ignore_is_there_only_where_it_is_named(project: Project) -> None:
     project.write("conftest.py", "collect_ignore = ['tests/test_one.py']\n")
     assert project.run("tests/test_one.py").last == "2 passed"
