@@ -155,9 +155,9 @@ class ImportObserver:
         try:
             exec(code, namespace)
         finally:
-            recorder.leave(module.unit)
+            recorder.end(module.unit)
             recorder.ambient.look(module.unit)
-            recorder.kept.imported(module.unit, code, self._effects(module, code, namespace))
+            recorder.kept.named.imported(module.unit, code, self._effects(module, code, namespace))
             self._lookups.made_by(module.unit, code)
             recorder.loaded(path, namespace)
             self._modules.forget(module)

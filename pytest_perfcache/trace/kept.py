@@ -18,23 +18,22 @@ it stands on that whole unit, and the function has its scope again.
 from __future__ import annotations
 
 import weakref
-from itertools import chain
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pytest_perfcache.trace.codes import bodies
 from pytest_perfcache.trace.helped import Helped
 from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.looking import attributes, is_referable
+from pytest_perfcache.trace.named import Named
 from pytest_perfcache.trace.scoping import OpenScopes
 from pytest_perfcache.trace.stateful import Stateful
-from pytest_perfcache.trace.unit import Unit, mask_of
+from pytest_perfcache.trace.unit import Unit
 from pytest_perfcache.trace.unreferable import Unreferable
 from pytest_perfcache.trace.versions import SMALL, is_bare, is_scalar, same, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import CodeType, FrameType
+    from types import FrameType
 
     from pytest_perfcache.trace.calls import CallTracer
     from pytest_perfcache.trace.codes import Codes
@@ -80,7 +79,7 @@ class Kept:
         self.loose: set[int] = set()
         self._helped = Helped()
         self._unreferable = Unreferable()
-        self._active: list[Keeper] = []
+        self.named = Named(codes)
         self._stepping: dict[int, Keeper] = {}
         self._caches: list[Keeper] = []
         self._entered: list[Keeper] = []
@@ -212,30 +211,37 @@ class Kept:
         self.scopes.clear()
         self._helped.end(0)
         self._busy.clear()
-        for keeper in self._active:
-            if blocks & self._readers_of(keeper):
-                unit.stand_on(keeper.unit)
+        self.named.use(unit, blocks)
         for number, keeper in self._stepping.items():
             if blocks >> number & 1:
                 keeper.unit.stand_on(unit)
                 self._compare_globals(keeper)
-        for keeper in self._caches:
-            self._count_hits(keeper, unit)
-        for keeper in self._entered:
-            self._leave_behind(keeper, unit)
-        self._entered.clear()
+        self._leave_all_behind(unit)
         self._unreferable.let_go(0)
         if len(self._met) > self._many:
             self._met = {number: known for number, known in self._met.items() if known[0]() is not None}
             self._many = max(_MANY, 2 * len(self._met))
 
-    def _readers_of(self, keeper: Keeper) -> int:
-        """Bit mask of the functions that name what the keeper keeps."""
-        state = (len(keeper.named), self._codes.read)
-        if keeper.readers[0] != state:
-            mentions = self._codes.mentions
-            keeper.readers = state, mask_of(chain.from_iterable(mentions.get(name, ()) for name in keeper.named))
-        return keeper.readers[1]
+    def ended(self, unit: Unit) -> None:
+        """A unit ended that is no test, such as an import or a fixture's set-up: the same, as far as others go on."""
+        self.named.use(unit, unit.summed_up(self._codes).blocks)
+        self._leave_all_behind(unit)
+
+    def count_hits(self, unit: Unit) -> None:
+        """Until now this unit was at work: let it stand on the caches that counted hits meanwhile."""
+        for keeper in self._caches:
+            cache = keeper.cache() if keeper.cache is not None else None
+            hits = cache.cache_info().hits if cache is not None else 0
+            if hits != keeper.hits:
+                keeper.hits = hits
+                unit.stand_on(keeper.unit)
+
+    def _leave_all_behind(self, unit: Unit) -> None:
+        """Of those that still run, the unit around will be asked."""
+        entered, self._entered = self._entered, [keeper for keeper in self._entered if keeper.depth]
+        for keeper in entered:
+            if not keeper.depth:
+                self._leave_behind(keeper, unit)
 
     def _exact(self, number: int) -> Keeper:
         keeper = self._keeper(number)
@@ -323,32 +329,6 @@ class Kept:
         if value is not first and (type(value) is not type(first) or value != first):
             unit.stand_on(keeper.unit)
 
-    def imported(self, unit: Unit, code: CodeType, changed: frozenset[str]) -> None:
-        """The import of a module ended that changes what others hold under these names, or uses what others changed."""
-        names = {name for body in bodies(code) for name in body.co_names} if self._active else set()
-        for keeper in self._active:
-            if not keeper.named.isdisjoint(names):
-                unit.stand_on(keeper.unit)
-        if changed:
-            self._name(unit, changed)
-
-    def bound(self, module: str, unit: Unit) -> None:
-        """A submodule was imported while something ran: its package has it as an attribute from now on."""
-        self._name(unit, {module.rpartition(".")[2]})
-
-    def _name(self, unit: Unit, names: Iterable[str]) -> None:
-        """Whoever names one of these stands on ``unit``."""
-        keeper = Keeper(-1, unit.name, unit, Stateful())
-        keeper.named.update(names)
-        self._active.append(keeper)
-
-    def _count_hits(self, keeper: Keeper, unit: Unit) -> None:
-        cache = keeper.cache() if keeper.cache is not None else None
-        hits = cache.cache_info().hits if cache is not None else 0
-        if hits != keeper.hits:
-            keeper.hits = hits
-            unit.stand_on(keeper.unit)
-
     def _leave_behind(self, keeper: Keeper, unit: Unit) -> None:
         """Find out whether the unit that ends left something that a later one can find by name."""
         keeper.activations = 0
@@ -389,7 +369,7 @@ class Kept:
 
     def _activate(self, keeper: Keeper, names: set[str]) -> None:
         if names and not keeper.named:
-            self._active.append(keeper)
+            self.named.add(keeper)
             keeper.exact = True
             self._tighten(keeper)
         keeper.named |= names

@@ -162,7 +162,7 @@ class LookupObserver:
         current = self._recorder.current.name
         if "." not in full or full not in sys.modules or current.startswith("import of ") or unit.is_empty:
             return False
-        self._recorder.kept.bound(full, unit)
+        self._recorder.kept.named.bound(full, unit)
         return True
 
     def _found(self, name: str, module: object, unit: Unit | None) -> bool:

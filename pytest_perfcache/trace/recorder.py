@@ -72,7 +72,7 @@ class Recorder:
         try:
             yield unit
         finally:
-            self.leave(unit)
+            self.end(unit)
 
     def enter(self, unit: Unit) -> None:
         self.flush()
@@ -85,6 +85,11 @@ class Recorder:
         if len(self._stack) < self._inherited:
             self.session.spoil("a copy of the process goes on where the original was")
 
+    def end(self, unit: Unit) -> None:
+        """The same for what is no test: others may stand on it, and it on what was kept."""
+        self.leave(unit)
+        self.kept.ended(unit)
+
     def gather(self) -> None:
         """Give the functions entered so far to the units at work."""
         hit = self.calls.take()
@@ -95,6 +100,7 @@ class Recorder:
         """The same, so that each of them knows, and see whether all could be seen."""
         self.gather()
         self.kept.scopes.share(self._stack[-1])
+        self.kept.count_hits(self._stack[-1])
         self.kept.met_here.clear()
         if not self.calls.intact():
             self.spoil("another tool took the tracer's place")

@@ -46,7 +46,8 @@ def calls() -> Calls:
 @pytest.fixture
 def recorder(calls: Calls, tmp_path: Path) -> Recorder:
     codes = Codes()
-    codes.names = [("a.py", "f"), ("b.py", "g"), ("b.py", "h")]
+    for path, name in (("a.py", "f"), ("b.py", "g"), ("b.py", "h")):
+        codes.enter(path, name)
     return Recorder(codes, calls, Modules(Places.of(tmp_path), codes))  # type: ignore[arg-type]
 
 

@@ -1,0 +1,65 @@
+"""What is kept under names by which others find it: a global, an attribute, a lazy property."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from pytest_perfcache.trace.codes import bodies
+from pytest_perfcache.trace.keeper import Keeper
+from pytest_perfcache.trace.stateful import Stateful
+from pytest_perfcache.trace.unit import mask_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import CodeType
+
+    from pytest_perfcache.trace.codes import Codes
+    from pytest_perfcache.trace.unit import Unit
+
+
+class Named:
+    """The keepers of which there is evidence that they keep something under a name."""
+
+    def __init__(self, codes: Codes) -> None:
+        self._codes = codes
+        self._keepers: list[Keeper] = []
+
+    def add(self, keeper: Keeper) -> None:
+        """To be called once, with the first of its names."""
+        self._keepers.append(keeper)
+
+    def use(self, unit: Unit, blocks: int) -> None:
+        """Let the unit stand on what is named by functions that ran in it. ``blocks``: their bit mask."""
+        if not blocks:
+            return
+        for keeper in self._keepers:
+            if blocks & self._readers_of(keeper):
+                unit.stand_on(keeper.unit)
+
+    def imported(self, unit: Unit, code: CodeType, changed: frozenset[str]) -> None:
+        """The import of a module ended that changes what others hold under these names, or uses what others changed."""
+        names = {name for body in bodies(code) for name in body.co_names} if self._keepers else set()
+        for keeper in self._keepers:
+            if not keeper.named.isdisjoint(names):
+                unit.stand_on(keeper.unit)
+        if changed:
+            self._name(unit, changed)
+
+    def bound(self, module: str, unit: Unit) -> None:
+        """A submodule was imported while something ran: its package has it as an attribute from now on."""
+        self._name(unit, {module.rpartition(".")[2]})
+
+    def _name(self, unit: Unit, names: Iterable[str]) -> None:
+        """Whoever names one of these stands on ``unit``."""
+        keeper = Keeper(-1, unit.name, unit, Stateful())
+        keeper.named.update(names)
+        self.add(keeper)
+
+    def _readers_of(self, keeper: Keeper) -> int:
+        """Bit mask of the functions that name what the keeper keeps."""
+        state = (len(keeper.named), self._codes.read)
+        if keeper.readers[0] != state:
+            mentions = self._codes.mentions
+            keeper.readers = state, mask_of(chain.from_iterable(mentions.get(name, ()) for name in keeper.named))
+        return keeper.readers[1]
