@@ -3,14 +3,16 @@
 A *state* is what a whole module's records and its collection came down to when they were last looked at: a list of
 facts, of whole files rather than of blocks. While all of them hold, the verdict of each test and the list of the tests
 can only be what they were, so neither the records nor the module itself need to be looked at. The cost of asking
-grows with the number of distinct facts, and of modules, but not with tests times facts.
+grows with the number of distinct facts, and of modules, but not with tests times facts. A state in which nothing but
+contents of source files differs may be *upheld*: by the blocks that the tests and their collection stand on.
 
 What a selection (``-k``, ``-m``, ``--deselect``) took away is not known of; a state without these tests holds for the
 same selection only.
 
-Encoded (version 3): the magic, then with zlib: the length of the head (8 bytes, little endian), the head (JSON with
+Encoded (version 5): the magic, then with zlib: the length of the head (8 bytes, little endian), the head (JSON with
 the facts' keys and a row for each state), the facts' fingerprints (16 bytes each), and for each state a bit mask of
-its facts (as many bytes as the facts need, little endian) and the fingerprint of its list of tests.
+its facts (as many bytes as the facts need, little endian) and the fingerprints of its list of tests and of what that
+stands on.
 """
 
 from __future__ import annotations
@@ -28,14 +30,18 @@ KEPT: Final = 4
 """States by module: enough to go to another branch and back."""
 
 DIFFERS: Final = -1
-_MAGIC: Final = b"settled4\n"
+_MAGIC: Final = b"settled5\n"
 _PRINT: Final = 16
 _NOTHING: Final[Mapping[str, Sequence[Any]]] = MappingProxyType({})
+_CONTENT: Final = f"{Kind.SOURCE}:"
 _SOURCES: Final = (f"{Kind.SKELETON}:", f"{Kind.BLOCK}:")
 
 
 class State(NamedTuple):
-    """One state of one module. ``items``: fingerprint of the list of its tests."""
+    """One state of one module.
+
+    ``items``: fingerprint of the list of its tests; ``collected``: of what that stands on.
+    """
 
     facts: int
     """Bit mask of the facts' numbers."""
@@ -53,6 +59,7 @@ class State(NamedTuple):
     """What was selected in the run that made it."""
     left_out: int
     """How many tests that selection took away, besides ``tests``."""
+    collected: Fingerprint
     told: Mapping[str, Sequence[Any]] = _NOTHING
     """By node id: what is to be told, as JSON, of the tests that did not pass, as skips and expected failures."""
 
@@ -75,11 +82,12 @@ class Findings(NamedTuple):
     oldest: float
     items: Fingerprint
     entry: str | None
-    parametrized: bool
+    doubtful: bool
     """Whether names of tests are computed: these must be found twice before they are believed."""
     selection: Fingerprint
     left_out: int
     """Tests that the selection took away, which ``tests`` does not count."""
+    collected: Fingerprint
     told: Mapping[str, Sequence[Any]] = _NOTHING
     """As in :class:`State`."""
 
@@ -91,7 +99,7 @@ def whole_files(facts: Iterable[Fact]) -> Iterator[Fact]:
         if key.startswith(_SOURCES):
             name = fact.name
             path = split_block(name)[0] if fact.kind is Kind.BLOCK else name
-            yield Fact(f"{Kind.SOURCE}:{path}", fact.fingerprint)
+            yield Fact(f"{_CONTENT}{path}", fact.fingerprint)
         else:
             yield fact
 
@@ -127,6 +135,20 @@ class Settled:
                     break
         return found
 
+    def shaken(self, untrue: int, selection: Fingerprint) -> dict[str, list[State]]:
+        """The modules of which no state holds, with the predictable ones of which only contents of files differ."""
+        sources = mask_of_facts(self.facts)
+        found: dict[str, list[State]] = {}
+        for path, states in self.states.items():
+            asked = [state for state in states if state.stands_for(selection)]
+            if all(state.facts & untrue for state in asked):
+                found[path] = [state for state in asked if state.predictable and not state.facts & untrue & ~sources]
+        return {path: states for path, states in found.items() if states}
+
+    def differing(self, state: State, untrue: int) -> Iterator[str]:
+        """The keys of its facts that do not hold."""
+        return (self.facts[number].key for number in bits(state.facts & untrue))
+
     def add(self, found: Findings, untrue: int) -> None:
         """Enter a state of the world as it is, before the others of its module. ``untrue``: see :meth:`untrue`.
 
@@ -136,7 +158,7 @@ class Settled:
         others = self.states.get(found.path, ())
         standing = (state for state in others if not state.facts & untrue)
         same = next((state for state in standing if state.stands_for(found.selection)), None)
-        agreed = 0 if found.parametrized else 1
+        agreed = 0 if found.doubtful else 1
         if same is not None:
             agreed = same.agreed + 1 if same.items == found.items and same.agreed != DIFFERS else DIFFERS
         if same is not None and same.left_out < found.left_out:
@@ -152,6 +174,7 @@ class Settled:
                 agreed=agreed,
                 selection=found.selection,
                 left_out=found.left_out,
+                collected=found.collected,
                 told=found.told,
             )
         self.states[found.path] = (state, *(other for other in others if other is not same))[:KEPT]
@@ -198,7 +221,7 @@ class Settled:
             for state in states:
                 row = [path, state.tests, state.seconds, state.oldest, state.entry, state.agreed]
                 rows.append([*row, state.selection.hex(), state.left_out, dict(state.told)])
-                tail += (state.facts.to_bytes(width, "little"), state.items)
+                tail += (state.facts.to_bytes(width, "little"), state.items, state.collected)
         head = json.dumps([[fact.key for fact in table.facts], rows], separators=(",", ":")).encode()
         return _MAGIC + zlib.compress(b"".join((len(head).to_bytes(8, "little"), head, *tail)), 1)
 
@@ -213,6 +236,11 @@ class Settled:
             raise CodecError(f"damaged table of settled modules: {error}") from error
 
 
+def mask_of_facts(facts: Sequence[Fact]) -> int:
+    """Bit mask of the numbers of those that are contents of source files."""
+    return sum(1 << number for number, fact in enumerate(facts) if fact.key.startswith(_CONTENT))
+
+
 def bits(mask: int) -> Iterator[int]:
     """The numbers of the set bits, ascending."""
     while mask:
@@ -225,7 +253,7 @@ def _read(data: bytes) -> Settled:
     end = 8 + int.from_bytes(data[:8], "little")
     keys, rows = json.loads(data[8:end])
     width, start = (len(keys) + 7) // 8, end + _PRINT * len(keys)
-    if len(data) != start + len(rows) * (width + _PRINT):
+    if len(data) != start + len(rows) * (width + 2 * _PRINT):
         raise ValueError("its length is not what its head says")
     facts = [Fact(str(key), data[at : at + _PRINT]) for key, at in zip(keys, range(end, start, _PRINT), strict=True)]
     states: dict[str, list[State]] = {}
@@ -241,8 +269,9 @@ def _read(data: bytes) -> Settled:
             int(agreed),
             Fingerprint(bytes.fromhex(selection)),
             int(left_out),
+            data[middle + _PRINT : middle + 2 * _PRINT],
             dict(told),
         )
         states.setdefault(str(path), []).append(state)
-        start = middle + _PRINT
+        start = middle + 2 * _PRINT
     return Settled(facts, {path: tuple(found) for path, found in states.items()})

@@ -96,6 +96,10 @@ class World:
             found = self._states[fact] = self._compare(fact)
         return found
 
+    def holds(self, facts: Iterable[Fact]) -> bool:
+        """Whether all of these simply hold."""
+        return all(isinstance(self.state(fact), Same) for fact in facts)
+
     def fingerprint(self, key: str) -> Fingerprint:
         """A fact's fingerprint now; ``ABSENT`` where the thing is not there."""
         kind, _, name = key.partition(":")

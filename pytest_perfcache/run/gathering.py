@@ -70,6 +70,7 @@ class Gathered:
                     entry=entry_of(module, self._tracing.places.relative, loaded=skipped is None),
                     parametrized=sketch.parametrized,
                     left_out=tuple(item.nodeid for item in self._sketching.left_out(items)),
+                    located=tuple({item.path for item in sketch.items}),
                     made_at=time.time(),
                     named=module.session.isinitpath(module.path),
                     skipped=skipped,

@@ -74,11 +74,12 @@ class Memory:
         """Merge what this run learnt. Call once, at the end."""
         fresh, collections = list(fresh), list(collections)
         self.fresh.extend(fresh)
-        if fresh:
+        if fresh or collections:
             from pytest_perfcache.run.saving import save_sources
 
-            save_sources(self.store, fresh, self.world.places, self.stats)
-        if fresh or collections:
+            collected = [collection.facts for collection in collections]
+            save_sources(self.store, fresh, collected, self.world.places, self.stats)
+        if fresh or collections or self.planner.upheld:
             with self.store.transaction():
                 learnt = self._merge(fresh)
                 settle(

@@ -25,7 +25,7 @@ from pytest_perfcache.run.deciding import plan_everything
 from pytest_perfcache.run.describing import Knowledge
 from pytest_perfcache.run.faults import PerfcacheWarning
 from pytest_perfcache.run.memory import Memory, open_store
-from pytest_perfcache.run.settling import known_modules
+from pytest_perfcache.run.standing import known_modules
 from pytest_perfcache.schedule.jobs import Job
 from pytest_perfcache.schedule.meta import plain_meta
 from pytest_perfcache.store.protocol import Store
@@ -98,7 +98,7 @@ def look_ahead(config: pytest.Config, environ: Mapping[str, str]) -> Outlook:
     places = Places.of(config.rootpath)
     memory = open_memory(config, places, environ)
     circumstances = Circumstances.of(config, places, now=time.time(), settings=settings_of(config))
-    known = known_modules(memory.store, memory.world, config, circumstances)
+    known = known_modules(memory, config, circumstances)
     unneeded = known._replace(
         modules={path: module for path, module in known.modules.items() if not module.marked_late}
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pytest_perfcache.decide.settled import State
 from pytest_perfcache.decide.verify import Changes, Conditions, decide
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.world import World
@@ -14,8 +15,14 @@ from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Record, 
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode
 
+if TYPE_CHECKING:
+    from pytest_perfcache.decide.collected import Collected
+
 RECORDS: Final = "records/"
 SOURCE: Final = "source/"
+
+Upheld: TypeAlias = "tuple[State, Collected]"
+"""The state of a module that is taken to hold, and what the list of its tests stands on."""
 
 
 class Planner:
@@ -26,6 +33,8 @@ class Planner:
         self._world = world
         self._modules: dict[str, ModuleRecords] = {}
         self._changes: dict[str, Changes] = {}
+        self.upheld: Mapping[str, Upheld] = {}
+        """Modules that stand although files were edited that they touch, by path."""
 
     def load(self, paths: Iterable[str]) -> None:
         """Fetch the records of these modules with one request."""

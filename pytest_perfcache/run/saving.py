@@ -246,14 +246,22 @@ def merge(
     return merged
 
 
-def save_sources(store: Store, fresh: Iterable[ModuleRecords], places: Places, stats: StatCache) -> None:
-    """Keep each source file's content as it was when it was used: what changed is found by comparing with it."""
+def save_sources(
+    store: Store,
+    fresh: Iterable[ModuleRecords],
+    collected: Iterable[Iterable[Fact]],
+    places: Places,
+    stats: StatCache,
+) -> None:
+    """Keep each source file's content as it was when it was used: what changed is found by comparing with it.
+
+    ``collected``: what the lists of tests depend on.
+    """
     histories = chain.from_iterable(module.tests.values() for module in fresh)
     records = (record for history in histories for record in history.records)
     groups = distinct_groups(Trace((), record.facts.shared) for record in records)  # where modules always are
-    wanted = {
-        source_key(fact.fingerprint): fact for group in groups for fact in group if fact.key.startswith(_SKELETON)
-    }
+    facts = set[Fact]().union(*groups, *collected)
+    wanted = {source_key(fact.fingerprint): fact for fact in facts if fact.key.startswith(_SKELETON)}
     added: dict[str, bytes] = {}
     for key in wanted.keys() - set(store.keys(SOURCE)):
         path, content = wanted[key].name, wanted[key].fingerprint

@@ -31,7 +31,8 @@ from pytest_perfcache.run.memory import Memory, open_store
 from pytest_perfcache.run.outlook import look_ahead, open_memory
 from pytest_perfcache.run.quiet import QuietPlugin
 from pytest_perfcache.run.results import ResultsPlugin
-from pytest_perfcache.run.settling import chosen_by, known_modules
+from pytest_perfcache.run.settling import chosen_by
+from pytest_perfcache.run.standing import known_modules
 from pytest_perfcache.run.telling import TellingPlugin
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _configure_serial(config: pytest.Config) -> None:
         expected.update(knowledge.expected(item.nodeid for item in items))
         return arrange(items, knowledge, Order(settings.order), config)
 
-    known = partial(known_modules, memory.store, memory.world, config, circumstances)
+    known = partial(known_modules, memory, config, circumstances)
     light = LightPlugin(config, places, known, in_detail=telling.in_detail)
     register(light, "perfcache-light")
     register(light.late, "perfcache-late-list")

@@ -1,17 +1,16 @@
-"""Which modules are settled: asked before collection, and learnt at the end of a run."""
+"""Which modules are settled is learnt at the end of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
-from pytest_perfcache.collect.known import NOTHING, Known, Retold, Unneeded
+from pytest_perfcache.collect.known import Retold
 from pytest_perfcache.collect.sketch import ItemSketch, Sketch
-from pytest_perfcache.decide.settled import Findings, Settled, whole_files
-from pytest_perfcache.decide.verify import FRESH_SHARE
+from pytest_perfcache.decide.settled import Findings, Settled, State, whole_files
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
 from pytest_perfcache.facts.places import Places
@@ -28,15 +27,18 @@ from pytest_perfcache.model import (
     Verdict,
     distinct_groups,
 )
-from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.collecting import SELECTING
-from pytest_perfcache.run.config import named_paths, settings_of
-from pytest_perfcache.run.planning import Planner
+from pytest_perfcache.run.config import named_paths
+from pytest_perfcache.run.planning import Planner, Upheld
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode, encode
 
+if TYPE_CHECKING:
+    from pytest_perfcache.decide.collected import Collected
+
 _TABLE: Final = "settled"
 _SKETCHES: Final = "sketches/"
+_COLLECTED: Final = "collected/"
 _SOURCES: Final = (Kind.SKELETON, Kind.BLOCK, Kind.SOURCE)
 _COLLECTING: Final = f"{Kind.RUN}:what is collected"
 _NAMED: Final = f"{Kind.RUN}:named "
@@ -56,6 +58,8 @@ class Collection(NamedTuple):
     parametrized: bool
     left_out: tuple[str, ...]
     """Node ids that the selection took away."""
+    located: tuple[str, ...]
+    """Paths of the files in which its tests are defined."""
     made_at: float
     """Seconds since the epoch."""
     named: bool = False
@@ -69,17 +73,30 @@ class Collection(NamedTuple):
         facts = encode(ModuleRecords(self.path, {"": History(records=(record,))}))
         skipped = None if self.skipped is None else self.skipped.plain()
         tests = [list(self.nodeids), self.sketch, self.entry, self.parametrized, list(self.left_out)]
-        return [facts, *tests, self.made_at, self.named, skipped]
+        return [facts, *tests, list(self.located), self.made_at, self.named, skipped]
+
+    @property
+    def selected(self) -> list[str]:
+        """Node ids of the tests that the selection left."""
+        left_out = set(self.left_out)
+        return [nodeid for nodeid in self.nodeids if nodeid not in left_out]
+
+    def collected(self) -> Collected:
+        """What is to be known before it is collected again."""
+        from pytest_perfcache.decide.collected import Collected  # an unchanged run needs none
+
+        tests = tuple(nodeid.removeprefix(self.path) for nodeid in self.selected)
+        return Collected(self.facts, tests, tuple(sorted({self.path, *self.located})))
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Collection:
         """Raises :class:`CodecError` for anything that :meth:`pack` did not make."""
         try:
-            facts, nodeids, sketch, entry, parametrized, left_out, made_at, named, skipped = packed
+            facts, nodeids, sketch, entry, parametrized, left_out, located, made_at, named, skipped = packed
             module = decode(facts)
             found = tuple(module.tests[""].records[0].facts)
             told = None if skipped is None else Told.restored(skipped)
-            tests = (tuple(nodeids), sketch, entry, parametrized, tuple(left_out))
+            tests = (tuple(nodeids), sketch, entry, parametrized, tuple(left_out), tuple(located))
             return cls(module.path, found, *tests, made_at, named, told)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise CodecError(f"damaged collection: {error}") from error
@@ -100,30 +117,6 @@ class Chosen(NamedTuple):
         if key.startswith(_NAMED):
             return _YES if key.removeprefix(_NAMED) in self.named else _NO
         return self.tests if key == _COLLECTING else None
-
-
-def known_modules(store: Store, world: World, config: pytest.Config, circumstances: Circumstances) -> Known:
-    """Those of which a known state holds; none where this run wants its tests for another reason than a change."""
-    if circumstances.off or circumstances.last_failed or circumstances.verify or _wants_all(config):
-        return NOTHING
-    table = read_table(store)
-    chosen = chosen_by(config)
-    untrue = untrue_facts(table, world, chosen)
-    states = table.standing(untrue, circumstances.now - FRESH_SHARE * circumstances.ttl, chosen.selection)
-    for name in circumstances.named:
-        states.pop(name.partition("::")[0], None)
-    modules = {
-        path: Unneeded(
-            state.entry,
-            state.tests,
-            state.seconds,
-            state.left_out,
-            as_selected=state.selection == chosen.selection,
-            told=state.told,
-        )
-        for path, state in states.items()
-    }
-    return Known(modules, lambda path: store.get(_key(states[path].items)))
 
 
 def read_table(store: Store) -> Settled:
@@ -169,14 +162,36 @@ def settle(
             table.drop(path)
     fresh = {nodeid: history for module in ran for nodeid, history in module.tests.items()}
     settler = _Settler(planner, world, learnt, fresh, verdicts, chosen)
-    sketches: dict[str, bytes] = {}
-    for collection in collections:
-        found = settler.find(collection)
+    added: dict[str, bytes] = {}
+    for path, upheld in planner.upheld.items():
+        found = settler.find_again(path, upheld)
         if found is not None:
             table.add(found, untrue)
-            sketches[_key(found.items)] = collection.sketch
+    for collection in collections:
+        collected = collection.collected()
+        packed = collected.to_bytes()
+        found = settler.find(collection, fingerprint(packed))
+        if found is not None:
+            states = table.states.get(found.path, ())
+            if found.doubtful and any(_agree(found, collected, state, store, world) for state in states):
+                found = found._replace(doubtful=False)
+            table.add(found, untrue)
+            added |= {sketch_key(found.items): collection.sketch, collected_key(found.collected): packed}
     if table.states != before:
-        store.set_many({**sketches, _TABLE: table.to_bytes()})
+        store.set_many({**added, _TABLE: table.to_bytes()})
+
+
+def _agree(found: Findings, collected: Collected, state: State, store: Store, world: World) -> bool:
+    """Whether just these tests were found twice in a state of which all holds that the list of them stands on.
+
+    Otherwise an edit of a file would have computed names found twice again.
+    """
+    if not state.predictable or state.left_out != found.left_out:
+        return False
+    known = read_collected(store.get(collected_key(state.collected)))
+    if known is None or (known.tests != collected.tests if not found.left_out else state.items != found.items):
+        return False
+    return world.holds(known.facts)
 
 
 class _Settler(NamedTuple):
@@ -187,10 +202,9 @@ class _Settler(NamedTuple):
     verdicts: Mapping[str, Verdict]
     chosen: Chosen
 
-    def find(self, collection: Collection) -> Findings | None:
+    def find(self, collection: Collection, collected: Fingerprint) -> Findings | None:
         """What is known of the module now; None where not every test of it is sure to be a hit."""
-        path, left_out = collection.path, set(collection.left_out)
-        selected = [nodeid for nodeid in collection.nodeids if nodeid not in left_out]
+        path, selected = collection.path, collection.selected
         recorded: list[Trace] = [Trace(collection.facts)]
         standing: list[Trace] = []
         told: dict[str, Told] = {}
@@ -205,8 +219,7 @@ class _Settler(NamedTuple):
                 told[nodeid] = record.told
             seconds += self._seconds(path, nodeid)
             oldest = min(oldest, record.recorded_at)
-        asked = [Fact(_NAMED + path, _YES)] if collection.named else []
-        facts = _joined((*_facts_of(recorded), *self._as_now(_facts_of(standing)), *self._of_the_run(), *asked))
+        facts = self._join(path, recorded, standing, named=collection.named)
         if facts is None:
             return None
         return Findings(
@@ -217,11 +230,45 @@ class _Settler(NamedTuple):
             oldest=oldest,
             items=fingerprint(collection.sketch),
             entry=collection.entry,
-            parametrized=collection.parametrized,
+            doubtful=collection.parametrized,
             selection=self.chosen.selection,
-            left_out=len(left_out),
+            left_out=len(collection.left_out),
+            collected=collected,
             told={row.nodeid: row.plain() for row in _retold(collection, told)},
         )
+
+    def find_again(self, path: str, upheld: Upheld) -> Findings | None:
+        """The same of a module that was not collected, since nothing that its state stands on changed in fact."""
+        state, collected = upheld
+        records = [self.planner.matching(path, f"{path}{name}") for name in collected.tests]
+        standing = [record for record in records if record is not None]
+        if len(standing) < len(records):
+            return None
+        named = path in self.chosen.named
+        facts = self._join(path, (), [Trace(collected.facts), *(record.facts for record in standing)], named=named)
+        if facts is None:
+            return None
+        return Findings(
+            path=path,
+            facts=facts,
+            tests=state.tests,
+            seconds=state.seconds,
+            oldest=min([state.oldest, *(record.recorded_at for record in standing)]),
+            items=state.items,
+            entry=state.entry,
+            doubtful=False,
+            selection=state.selection,
+            left_out=state.left_out,
+            collected=state.collected,
+            told=state.told,
+        )
+
+    def _join(
+        self, path: str, recorded: Iterable[Trace], standing: Iterable[Trace], *, named: bool
+    ) -> dict[str, Fingerprint] | None:
+        """What a state depends on. ``standing``: what holds of earlier traces."""
+        asked = [Fact(_NAMED + path, _YES)] if named else []
+        return _joined((*_facts_of(recorded), *self._as_now(_facts_of(standing)), *self._of_the_run(), *asked))
 
     def _recorded(self, path: str, nodeid: str, history: History) -> Record | None:
         known = self.learnt.get(path, {}).get(nodeid)
@@ -281,14 +328,24 @@ def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:
     return found
 
 
-def _key(items: Fingerprint) -> str:
+def sketch_key(items: Fingerprint) -> str:
+    """Where the list of a module's tests is kept."""
     return f"{_SKETCHES}{items.hex()}"
 
 
-def _wants_all(config: pytest.Config) -> bool:
-    """Whether the real tests are needed: to show their fixtures, or to part them by what they share."""
-    names = ("showfixtures", "show_fixtures_per_test")
-    return settings_of(config).shard is not None or any(getattr(config.option, name, False) for name in names)
+def collected_key(collected: Fingerprint) -> str:
+    """Where it is kept what such a list stands on."""
+    return f"{_COLLECTED}{collected.hex()}"
+
+
+def read_collected(data: bytes | None) -> Collected | None:
+    """None where it can not be read."""
+    from pytest_perfcache.decide.collected import Collected
+
+    try:
+        return None if data is None else Collected.from_bytes(data)
+    except CodecError:
+        return None
 
 
 def chosen_by(config: pytest.Config) -> Chosen:

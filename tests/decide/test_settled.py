@@ -29,7 +29,7 @@ def found(
     left_out: int = 0,
     told: Mapping[str, Sequence[Any]] = MappingProxyType({}),
 ) -> Findings:
-    return Findings(path, facts, 3, 1.5, oldest, items, "tests", parametrized, selection, left_out, told)
+    return Findings(path, facts, 3, 1.5, oldest, items, "tests", parametrized, selection, left_out, B, told)
 
 
 def add(table: Settled, findings: Findings) -> None:

@@ -151,13 +151,6 @@ def test_going_back_to_an_earlier_state_imports_nothing(settled: Project) -> Non
     assert (back.imported, back.last) == ([], "4 cached")
 
 
-def test_a_comment_costs_one_more_import_of_the_modules_that_it_concerns(settled: Project) -> None:
-    settled.write("shop.py", "def price():\n    return 1  # euros\n")
-    first, second = settled.run(), settled.run()
-    assert (first.imported, first.last) == (["test_cart"], "4 cached")
-    assert (second.imported, second.last) == ([], "4 cached")
-
-
 def test_a_test_that_is_added_runs(settled: Project) -> None:
     settled.write("tests/test_other.py", OTHER + "\ndef test_more():\n    pass\n")
     more = settled.run()
