@@ -20,7 +20,7 @@ from pytest_perfcache.facts.stats import read_bytes
 from pytest_perfcache.model import Fingerprint
 
 _MAKERS: Final = """
-    analyses.py bindings.py context.py digest.py mentions.py source.py texts.py values.py
+    analyses.py bindings.py context.py digest.py mentions.py source.py texts.py tree.py values.py
     """.split()
 """What decides how a file is analysed and written down."""
 

@@ -7,7 +7,7 @@ import builtins
 import re
 from typing import Final
 
-from pytest_perfcache.facts.context import FunctionNode
+from pytest_perfcache.facts.tree import FunctionNode, walk
 
 _PYTEST_NAMES: Final = re.compile(r"pytest_|setup|teardown|setUp|tearDown|load_tests|__")
 _BUILTINS: Final = frozenset(vars(builtins))
@@ -21,7 +21,7 @@ def other_bindings(body: list[ast.stmt]) -> frozenset[str]:
         if isinstance(node, FunctionNode):
             (twice if node.name in seen else seen).add(node.name)
             continue
-        for child in ast.walk(node):
+        for child in walk(node):
             match child:
                 case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
                     twice.add(name)
@@ -46,9 +46,9 @@ def only_binds(node: FunctionNode, bound: frozenset[str]) -> bool:
     generics: list[ast.AST] = getattr(node, "type_params", [])
     bound |= {getattr(parameter, "name", "") for parameter in generics}
     parts: list[ast.AST | None] = [*generics, *node.args.defaults, *node.args.kw_defaults, node.returns]
-    parts += [argument.annotation for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+    parts += [argument.annotation for argument in walk(node.args) if isinstance(argument, ast.arg)]
     for part in parts:
-        for child in ast.walk(part) if part is not None else ():
+        for child in walk(part) if part is not None else ():
             if isinstance(child, ast.Call):
                 return False
             if isinstance(child, ast.Name) and child.id not in bound and child.id not in _BUILTINS:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final
 
 from pytest_perfcache.facts.texts import DOCTEST
+from pytest_perfcache.facts.tree import FunctionNode, children_of, walk
 
-FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+_PLACED: Final = frozenset(
+    (
+        ast.AnnAssign,
+        ast.Assign,
+        ast.AsyncFunctionDef,
+        ast.Attribute,
+        ast.Call,
+        ast.ClassDef,
+        ast.ExceptHandler,
+        ast.FunctionDef,
+        ast.If,
+        ast.Import,
+        ast.ImportFrom,
+        ast.Module,
+        ast.arg,
+    )
+)
+"""The nodes whose place matters to others."""
 
 
 @dataclass(slots=True)
@@ -32,10 +50,12 @@ class Context:
     @classmethod
     def of(cls, tree: ast.Module) -> Context:
         context = cls()
-        for node in ast.walk(tree):
-            for child in ast.iter_child_nodes(node):
-                context.parents[id(child)] = node
-            context._place(node)
+        parents = context.parents
+        for node in walk(tree):
+            for child in children_of(node):
+                parents[id(child)] = node
+            if type(node) in _PLACED:
+                context._place(node)
         return context
 
     def _place(self, node: ast.AST) -> None:
@@ -53,7 +73,7 @@ class Context:
                     bound = alias.asname or alias.name.partition(".")[0]
                     self.imported[bound] = alias.name.rpartition(".")[2] if alias.asname else bound
             case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"), body=body):
-                self.dead.update(id(child) for statement in body for child in ast.walk(statement))
+                self.dead.update(id(child) for statement in body for child in walk(statement))
             case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=texts) | ast.Tuple(elts=texts)):
                 self.exported.update(map(id, texts))
             case _:
@@ -67,7 +87,7 @@ class Context:
 
     def _hush(self, *nodes: ast.AST) -> None:
         for node in nodes:
-            self.quiet.update(map(id, ast.walk(node)))
+            self.quiet.update(map(id, walk(node)))
 
     def _docstring(self, node: ast.Module | ast.ClassDef | FunctionNode) -> None:
         match node.body[:1]:
@@ -104,9 +124,9 @@ class Context:
         return True
 
     def _binds(self, function: FunctionNode | ast.Lambda, name: str) -> bool:
-        if any(isinstance(node, ast.arg) and node.arg == name for node in ast.walk(function.args)):
+        if any(isinstance(node, ast.arg) and node.arg == name for node in walk(function.args)):
             return True
-        stored = (n for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        stored = (n for n in walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
         return any(n.id == name and self.function_around(n) is function for n in stored)
 
     def own(self, node: ast.AST) -> str:

@@ -24,6 +24,7 @@ from typing import Final
 
 from pytest_perfcache.facts.context import Context
 from pytest_perfcache.facts.texts import examples_in, mentions_in_text
+from pytest_perfcache.facts.tree import walk
 
 ANYTHING: Final = "*"
 """Stands for every attribute, in the mentions of code that looks names up by a computed text."""
@@ -61,6 +62,23 @@ _REFLECTIVE_TEXT: Final = re.compile(rb"\b(?:%s|__module__|help)\b|import\s*\*" 
 _OF_MODULES: Final = frozenset("__dict__ __file__ __loader__ __name__ __package__ __path__ __spec__".split())
 """Attributes through which others can get at the whole module."""
 _OWN_NAME: Final = frozenset(("__name__", "__spec__", "__loader__", "__path__"))
+_LEADING: Final = _SIEVED | _OF_MODULES | _OWN_NAME | {"help", "__module__"}
+"""Names that may lead to more than what is named."""
+MENTIONING: Final = frozenset(
+    (
+        ast.Attribute,
+        ast.Constant,
+        ast.Global,
+        ast.Import,
+        ast.ImportFrom,
+        ast.MatchClass,
+        ast.Name,
+        ast.Nonlocal,
+        ast.arg,
+        ast.keyword,
+    )
+)
+"""Nodes that may mention something."""
 _LOGGERS: Final = frozenset(("getLogger", "get_logger"))
 
 
@@ -95,6 +113,8 @@ def mentions_of(node: ast.AST, context: Context) -> Iterator[str]:
 
 def _reflective(node: ast.Name | ast.Attribute, name: str, context: Context) -> Iterator[str]:
     """Ways to more than what is named."""
+    if name not in _LEADING:
+        return
     if name in _OF_MODULES and isinstance(node, ast.Attribute):
         yield from _module(node.value, context)
     if name in _SIGNATURES or (name == "help" and isinstance(node, ast.Name) and context.call_of(node)):
@@ -203,7 +223,7 @@ def _only_asked_by_name(node: ast.AST, context: Context) -> bool:
             around = context.function_around(assignment)
             if around is None:
                 return False
-            loads = (n for n in ast.walk(around) if isinstance(n, ast.Name) and n.id == variable)
+            loads = (n for n in walk(around) if isinstance(n, ast.Name) and n.id == variable)
             return all(not isinstance(n.ctx, ast.Load) or _is_asked(n, context) for n in loads)
         case _:
             return False
@@ -269,7 +289,7 @@ def _in_examples(text: str, context: Context) -> Iterator[str]:
         return
     inner = Context.of(tree)
     inner.imported = context.imported | inner.imported
-    for node in ast.walk(tree):
+    for node in walk(tree):
         yield from mentions_of(node, inner)
 
 

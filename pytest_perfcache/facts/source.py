@@ -19,13 +19,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from pytest_perfcache.facts.bindings import harmless_name, only_binds, other_bindings
-from pytest_perfcache.facts.context import Context, FunctionNode
+from pytest_perfcache.facts.context import Context
 from pytest_perfcache.facts.digest import fingerprint_all
-from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, mentions_of
+from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANYTHING, MENTIONING, mentions_of
 from pytest_perfcache.facts.texts import DOCTEST
+from pytest_perfcache.facts.tree import FunctionNode, children_of, walk
 from pytest_perfcache.facts.values import (
     TYPE_CHECKING,
     Names,
@@ -43,6 +45,7 @@ from pytest_perfcache.facts.values import (
 from pytest_perfcache.model import Fingerprint, defaults_of, enclosing_name, is_defaults
 
 _LOCATION_FIELDS: Final = frozenset(("ctx", "type_comment", "kind", "type_ignores"))
+_ANNOTATED: Final = (ast.arg, ast.AnnAssign)
 _HOOKS: Final = frozenset(("__init_subclass__", "__class_getitem__", "__getattribute__"))
 
 
@@ -221,7 +224,7 @@ class _Analyser:
             if isinstance(part, ast.AST):
                 self._feed(part, signature, prefix=prefix, scope=scope, annotation=part is node.returns)
         self._annotated = outer
-        mentions.update(f"<{argument.arg}" for argument in ast.walk(node.args) if isinstance(argument, ast.arg))
+        mentions.update(f"<{argument.arg}" for argument in walk(node.args) if isinstance(argument, ast.arg))
         self._classes.update(_type_names(node, prefix))
         body = list(signature)
         if not does_nothing(node):
@@ -232,7 +235,7 @@ class _Analyser:
             self._feed(statement, body, prefix=inner.prefix, scope=qualname, module_names=inner.globals)
         if DOCTEST in (ast.get_docstring(node, clean=False) or ""):
             # Its examples run as a test of their own, which need not enter the function.
-            self._mentions[""].update(*(mentions_of(part, self._context) for part in ast.walk(node.body[0])))
+            self._mentions[""].update(*(mentions_of(part, self._context) for part in walk(node.body[0])))
         self._bodies.setdefault(qualname, []).append(fingerprint_all(body))
         return fingerprint_all(signature)
 
@@ -257,15 +260,19 @@ class _Analyser:
         if apart is not None:
             out.append(apart[1])
             out = []
-        out.append(type(node).__name__)
-        never = isinstance(node, ast.If) and not scope and self._names.full(node.test) == TYPE_CHECKING
-        self._mention(node, scope, annotation=annotation)
+        kind = type(node)
+        out.append(kind.__name__)
+        never = kind is ast.If and not scope and self._names.full(getattr(node, "test")) == TYPE_CHECKING  # noqa: B009
+        if kind in MENTIONING or id(node) in self._defaults:
+            self._mention(node, scope, annotation=annotation)
         self._classes.update(_type_names(node, prefix))
-        for name, value in ast.iter_fields(node):
-            if name in _LOCATION_FIELDS or (never and name == "body"):
+        fields = vars(node)
+        for name in _without_places(kind._fields):
+            if name not in fields or (never and name == "body"):
                 continue
-            within = annotation or (isinstance(node, ast.arg | ast.AnnAssign) and name == "annotation")
-            for item in value if isinstance(value, list) else [value]:
+            value = fields[name]
+            within = annotation or (name == "annotation" and kind in _ANNOTATED)
+            for item in value if isinstance(value, list) else (value,):
                 if isinstance(item, ast.AST):
                     self._feed(item, out, prefix=prefix, scope=scope, module_names=module_names, annotation=within)
                 else:
@@ -339,6 +346,12 @@ class _Inner:
         return f"{self.qualname}.<locals>."
 
 
+@cache
+def _without_places(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a node's fields that say what it is, and not where."""
+    return tuple(name for name in fields if name not in _LOCATION_FIELDS)
+
+
 def _type_names(node: ast.AST, prefix: str) -> Iterator[str]:
     """Qualified names of the type parameters and the alias that a node defines: their values are computed later."""
     for parameter in getattr(node, "type_params", ()):
@@ -351,5 +364,5 @@ def _global_names(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Global):
         yield from node.names
     elif not isinstance(node, FunctionNode | ast.ClassDef):
-        for child in ast.iter_child_nodes(node):
+        for child in children_of(node):
             yield from _global_names(child)

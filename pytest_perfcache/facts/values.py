@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from pytest_perfcache.facts.context import FunctionNode
+from pytest_perfcache.facts.tree import FunctionNode, children_of, walk
 
 _CONTAINERS: Final = frozenset(("frozenset", "list", "set", "tuple"))
 _NAMED: Final = frozenset(("ContextVar", "NewType", "ParamSpec", "TypeVar", "intern"))
@@ -175,7 +175,7 @@ def default_leaves(node: FunctionNode, names: Names) -> Iterator[tuple[ast.expr,
 def default_paths(node: FunctionNode) -> Iterator[ast.AST]:
     """Names, and attributes of names, that are defaults: their value goes to nobody but who looks at these."""
     for default in _defaults(node):
-        parts = list(ast.walk(default))
+        parts = list(walk(default))
         if all(isinstance(part, ast.Name | ast.Attribute | ast.expr_context) for part in parts):
             yield from parts
 
@@ -219,7 +219,7 @@ def bound_names(body: list[ast.stmt]) -> Counter[str]:
                 continue
             case _:
                 pass
-        waiting += ast.iter_child_nodes(node)
+        waiting += children_of(node)
     return found
 
 
