@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -92,16 +93,17 @@ class Findings(NamedTuple):
     """As in :class:`State`."""
 
 
-def whole_files(facts: Iterable[Fact]) -> Iterator[Fact]:
+def whole_files(facts: Iterable[Fact]) -> set[Fact]:
     """The facts with those of blocks and skeletons put as facts of their files."""
-    for fact in facts:
-        key = fact.key
-        if key.startswith(_SOURCES):
-            name = fact.name
-            path = split_block(name)[0] if fact.kind is Kind.BLOCK else name
-            yield Fact(f"{_CONTENT}{path}", fact.fingerprint)
-        else:
-            yield fact
+    return set(map(_whole_file, facts))
+
+
+@cache
+def _whole_file(fact: Fact) -> Fact:
+    if not fact.key.startswith(_SOURCES):
+        return fact
+    path = split_block(fact.name)[0] if fact.kind is Kind.BLOCK else fact.name
+    return Fact(f"{_CONTENT}{path}", fact.fingerprint)
 
 
 class Settled:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _TABLE: Final = "settled"
 _SKETCHES: Final = "sketches/"
 _COLLECTED: Final = "collected/"
-_SOURCES: Final = (Kind.SKELETON, Kind.BLOCK, Kind.SOURCE)
+_CONTENT: Final = f"{Kind.SOURCE}:"
 _COLLECTING: Final = f"{Kind.RUN}:what is collected"
 _NAMED: Final = f"{Kind.RUN}:named "
 """With a file's path: whether it stands on the command line. Pytest then takes it, whatever conftest files ignore."""
@@ -268,7 +268,8 @@ class _Settler(NamedTuple):
     ) -> dict[str, Fingerprint] | None:
         """What a state depends on. ``standing``: what holds of earlier traces."""
         asked = [Fact(_NAMED + path, _YES)] if named else []
-        return _joined((*_facts_of(recorded), *self._as_now(_facts_of(standing)), *self._of_the_run(), *asked))
+        holding = self._as_now(_files_of(standing))
+        return _joined((*_files_of(recorded), *holding, *self._of_the_run(), *asked))
 
     def _recorded(self, path: str, nodeid: str, history: History) -> Record | None:
         known = self.learnt.get(path, {}).get(nodeid)
@@ -286,7 +287,7 @@ class _Settler(NamedTuple):
     def _as_now(self, facts: Iterable[Fact]) -> Iterator[Fact]:
         """What was found to hold, with the contents that the files have now."""
         for fact in facts:
-            yield Fact(fact.key, self.world.fingerprint(fact.key)) if fact.kind in _SOURCES else fact
+            yield Fact(fact.key, self.world.fingerprint(fact.key)) if fact.key.startswith(_CONTENT) else fact
 
     def _of_the_run(self) -> Iterator[Fact]:
         for key, value in self.world.run.items():
@@ -315,14 +316,14 @@ def _words(sketch: Sketch, item: ItemSketch) -> tuple[str, ...]:
     return tuple(word for word in ("skip", "pytestmark") if word in found)
 
 
-def _facts_of(traces: Iterable[Trace]) -> set[Fact]:
-    return set[Fact]().union(*distinct_groups(traces))
+def _files_of(traces: Iterable[Trace]) -> set[Fact]:
+    return whole_files(set[Fact]().union(*distinct_groups(traces)))
 
 
 def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:
     """By key; None where two contradict each other."""
     found: dict[str, Fingerprint] = {}
-    for key, value in whole_files(facts):
+    for key, value in facts:
         if found.setdefault(key, value) != value:
             return None
     return found

@@ -265,7 +265,7 @@ class Helped:
         known = self._filled.get((keeper.number, _identity(instance)))
         if known is not None and known[1] != unit.name and (known[0] is None or known[0]() is instance):
             keeper.found()
-            unit.stand_on(keeper.unit)
+            keeper.lend(unit)
 
     def end(self, depth: int) -> None:
         """The scopes from this depth on are closed: note what was filled in them."""

@@ -280,7 +280,7 @@ class Inputs:
             return True
         writer = self._written.get(full)
         if writer is not None:
-            if writer.name.startswith("test ") and writer not in self._recorder.stack:
+            if writer.is_test and writer not in self._recorder.stack:
                 self._recorder.spoil(f"reads {self._places.relative(full)}, which {writer.name} wrote")
             return True
         return bool(self._made) and self.is_made(full)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_perfcache.trace.looking import attributes, is_referable
 from pytest_perfcache.trace.stateful import ON_DEMAND, Stateful
+from pytest_perfcache.trace.unit import Unit
 from pytest_perfcache.trace.versions import find, same, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_perfcache.trace.unit import Unit
     from pytest_perfcache.trace.versions import Version
 
 _PATIENCE: Final = 20
@@ -24,6 +24,7 @@ _LONGEST_PATIENCE: Final = 640
 class Keeper:
     """One function that may keep something.
 
+    ``unit``: what ran in its scopes; ``givers``: the imports and set-ups that entered it;
     ``named``: names under which others find what it keeps, empty until there is evidence that something is kept;
     ``computed``: weak references to objects whose ``cached_property`` it computed in the current unit;
     ``attributes``: names of what it changes of classes while these are made;
@@ -48,6 +49,7 @@ class Keeper:
         "exact",
         "filled",
         "first",
+        "givers",
         "globals",
         "heads",
         "hits",
@@ -75,6 +77,7 @@ class Keeper:
         self.number = number
         self.name = name
         self.unit = unit
+        self.givers = Unit(f"what gave {name} what it keeps")
         self.globals, self.holders, self.attributes = state[:3]
         self.keys = state.keys
         self.tested, self.heads = state.tested, state.heads
@@ -100,6 +103,16 @@ class Keeper:
         )
         self.loose = self.was_loose = False
         self.unseen: list[Unit] = []
+
+    def lend(self, unit: Unit) -> None:
+        """The unit met what is kept.
+
+        A test stands on the imports and set-ups that it came from, too. An import or a set-up does not: what it
+        imports, or asks for, it stands on anyway, and what is there by chance it does not need.
+        """
+        unit.stand_on(self.unit)
+        if unit.is_test and self.givers.parts:
+            unit.stand_on(self.givers)
 
     def needs_namespace(self) -> bool:
         """Whether the globals of its module are to be known when it starts."""

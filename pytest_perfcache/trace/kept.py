@@ -165,8 +165,8 @@ class Kept:
         if not was_loose:
             self._gather()
         self._count(keeper, unit)
-        if (keeper.globals or keeper.attributes) and unit is not keeper.unit and not unit.name.startswith("test "):
-            keeper.unit.stand_on(unit)
+        if (keeper.globals or keeper.attributes) and not unit.is_test:
+            keeper.givers.stand_on(unit)
         try:
             if namespace is not None:
                 keeper.note_namespace(namespace, found)
@@ -234,7 +234,7 @@ class Kept:
             hits = cache.cache_info().hits if cache is not None else 0
             if hits != keeper.hits:
                 keeper.hits = hits
-                unit.stand_on(keeper.unit)
+                keeper.lend(unit)
 
     def _leave_all_behind(self, unit: Unit) -> None:
         """Of those that still run, the unit around will be asked."""
@@ -302,7 +302,7 @@ class Kept:
         elif (known[1] != unit.name or known[2] not in (None, unit)) and not is_bare(instance):
             self._tighten(keeper)
             keeper.found()
-            unit.stand_on(keeper.unit)
+            keeper.lend(unit)
             if keeper.was_loose:
                 self._meet_again(instance, unit)
         elif keeper.loose:
@@ -315,7 +315,7 @@ class Kept:
         keeper.exact = True
         self._tighten(keeper)
         if self._unreferable.meet(instance, unit.name, len(self.open)):
-            unit.stand_on(keeper.unit)
+            keeper.lend(unit)
 
     def _meet_again(self, instance: object, unit: Unit) -> None:
         """The function has a scope, in which others fill objects: this one may have been filled while it had none."""
@@ -327,7 +327,7 @@ class Kept:
         """A variable of the function around: kept from before where it is not what it started with."""
         first = keeper.first.setdefault(holder, value)
         if value is not first and (type(value) is not type(first) or value != first):
-            unit.stand_on(keeper.unit)
+            keeper.lend(unit)
 
     def _leave_behind(self, keeper: Keeper, unit: Unit) -> None:
         """Find out whether the unit that ends left something that a later one can find by name."""
@@ -342,7 +342,7 @@ class Kept:
         if keeper.namespace is not None:
             if self._compare_globals(keeper) and keeper.unseen:
                 for unseen in (*keeper.unseen, unit):
-                    keeper.unit.stand_on(unseen)
+                    (keeper.unit if unseen.is_test else keeper.givers).stand_on(unseen)
             keeper.namespace = None
         keeper.unseen.clear()
         if keeper.filled or keeper.computed:

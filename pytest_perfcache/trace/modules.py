@@ -340,14 +340,16 @@ def _join(modules: Iterable[Module], codes: Codes) -> _Reached:
     inputs: set[str] = set()
     imports: set[str] = set()
     untracked = ""
+    units: list[Unit] = []
     for module in modules:
         mask |= 1 << module.number
-        for unit in whole([module.unit]):
-            blocks |= unit.summed_up(codes).blocks
-            inputs |= unit.inputs
-            imports |= unit.imports
-            mask |= unit.elsewhere
-            untracked = untracked or unit.untracked
+        units.append(module.unit)
+    for unit in whole(units):
+        blocks |= unit.summed_up(codes).blocks
+        inputs |= unit.inputs
+        imports |= unit.imports
+        mask |= unit.elsewhere
+        untracked = untracked or unit.untracked
     return _Reached(mask, blocks, frozenset(numbers_in(blocks)), frozenset(inputs), untracked, frozenset(imports))
 
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from pytest_perfcache.trace.codes import bodies
 from pytest_perfcache.trace.keeper import Keeper
 from pytest_perfcache.trace.stateful import Stateful
-from pytest_perfcache.trace.unit import mask_of
+from pytest_perfcache.trace.unit import Unit, mask_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import CodeType
 
     from pytest_perfcache.trace.codes import Codes
-    from pytest_perfcache.trace.unit import Unit
 
 
 class Named:
@@ -35,14 +34,14 @@ class Named:
             return
         for keeper in self._keepers:
             if blocks & self._readers_of(keeper):
-                unit.stand_on(keeper.unit)
+                keeper.lend(unit)
 
     def imported(self, unit: Unit, code: CodeType, changed: frozenset[str]) -> None:
         """The import of a module ended that changes what others hold under these names, or uses what others changed."""
         names = {name for body in bodies(code) for name in body.co_names} if self._keepers else set()
         for keeper in self._keepers:
             if not keeper.named.isdisjoint(names):
-                unit.stand_on(keeper.unit)
+                keeper.lend(unit)
         if changed:
             self._name(unit, changed)
 
@@ -52,7 +51,8 @@ class Named:
 
     def _name(self, unit: Unit, names: Iterable[str]) -> None:
         """Whoever names one of these stands on ``unit``."""
-        keeper = Keeper(-1, unit.name, unit, Stateful())
+        keeper = Keeper(-1, f"what {unit.name} left", Unit(unit.name), Stateful())
+        keeper.givers.stand_on(unit)
         keeper.named.update(names)
         self.add(keeper)
 

@@ -52,6 +52,11 @@ class Unit:
         self.untracked = ""
         self.summary = Summary((0, 0, 0), 0, 0)
 
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a test, and not the import, collection or set-up of something for others."""
+        return self.name.startswith("test ")
+
     def stand_on(self, other: Unit) -> None:
         """Depend on all that another unit touches."""
         if other is not self:
