@@ -86,7 +86,8 @@ class Collection(NamedTuple):
         from pytest_perfcache.decide.collected import Collected  # an unchanged run needs none
 
         tests = tuple(nodeid.removeprefix(self.path) for nodeid in self.selected)
-        return Collected(self.facts, tests, tuple(sorted({self.path, *self.located})))
+        skipped = (self.skipped.where[0],) if self.skipped is not None and self.skipped.where is not None else ()
+        return Collected(self.facts, tests, tuple(sorted({self.path, *self.located, *skipped})))
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Collection:

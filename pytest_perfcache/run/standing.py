@@ -81,7 +81,7 @@ class _Upholder(NamedTuple):
         for path, states in candidates.items():
             for state in states:
                 collected = read_collected(found.get(collected_key(state.collected)))
-                if collected is not None and path not in state.told and self._is_the_same(state, collected):
+                if collected is not None and self._is_the_same(state, collected):
                     likely[path] = (state, collected)
                     break
         self.memory.planner.load(likely)

@@ -24,7 +24,7 @@ _LONGEST_PATIENCE: Final = 640
 class Keeper:
     """One function that may keep something.
 
-    ``unit``: what ran in its scopes; ``givers``: the imports and set-ups that entered it;
+    ``unit``: what ran in its scopes; ``copy``: that as it was; ``givers``: the imports and set-ups that entered it;
     ``named``: names under which others find what it keeps, empty until there is evidence that something is kept;
     ``computed``: weak references to objects whose ``cached_property`` it computed in the current unit;
     ``attributes``: names of what it changes of classes while these are made;
@@ -44,6 +44,7 @@ class Keeper:
         "attributes",
         "cache",
         "computed",
+        "copy",
         "defaults",
         "depth",
         "exact",
@@ -78,6 +79,7 @@ class Keeper:
         self.name = name
         self.unit = unit
         self.givers = Unit(f"what gave {name} what it keeps")
+        self.copy = Unit(unit.name)
         self.globals, self.holders, self.attributes = state[:3]
         self.keys = state.keys
         self.tested, self.heads = state.tested, state.heads
@@ -108,11 +110,22 @@ class Keeper:
         """The unit met what is kept.
 
         A test stands on the imports and set-ups that it came from, too. An import or a set-up does not: what it
-        imports, or asks for, it stands on anyway, and what is there by chance it does not need.
+        imports, or asks for, it stands on anyway, and what is there by chance it does not need. Nor does it stand on
+        what is added later, by tests for instance.
         """
+        if not unit.is_test:
+            unit.stand_on(self._until_now())
+            return
         unit.stand_on(self.unit)
-        if unit.is_test and self.givers.parts:
+        if self.givers.parts:
             unit.stand_on(self.givers)
+
+    def _until_now(self) -> Unit:
+        """A copy of its unit, the same one while nothing was added."""
+        if self.copy.size != self.unit.size:
+            self.copy = Unit(self.unit.name)
+            self.copy.take_in(self.unit)
+        return self.copy
 
     def needs_namespace(self) -> bool:
         """Whether the globals of its module are to be known when it starts."""

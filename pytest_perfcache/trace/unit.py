@@ -63,6 +63,12 @@ class Unit:
             self.parts[other] = None
 
     @property
+    def size(self) -> tuple[int, int, str]:
+        """Differs once something was added: nothing is ever taken out."""
+        small = len(self.modules) + len(self.inputs) + len(self.fixtures) + len(self.parts) + len(self.imports)
+        return len(self.blocks) + len(self.ran_elsewhere) + small, self.elsewhere, self.untracked
+
+    @property
     def is_empty(self) -> bool:
         """Whether it touched nothing so far."""
         here = self.blocks or self.modules or self.inputs or self.fixtures or self.parts

@@ -70,6 +70,8 @@ def contents(value: object) -> list[object]:
     kind = type(value)
     if issubclass(kind, _FIXED):
         return []
+    if kind is FunctionType:  # what wrappers fill; decorators write other attributes that say the same of all
+        return [held for held in value.__dict__.values() if type(held) in PLAIN]
     if value is os.environ:
         return []  # who set a variable is asked variable by variable, when it is read
     if issubclass(kind, dict):

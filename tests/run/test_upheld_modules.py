@@ -116,6 +116,19 @@ def test_a_skip_is_told_as_before(project: Project) -> None:
     assert "SKIPPED [1] tests/test_other.py:10: too heavy" in told.output
 
 
+@pytest.mark.parametrize(("edited", "imported"), [("return 1", []), ("return 2", ["test_third"])])
+def test_a_module_that_is_skipped_as_a_whole(project: Project, edited: str, imported: list[str]) -> None:
+    project.write("shop.py", f"{SHOP}\ndef late():\n    return 5\n")
+    asks = "if shop.late() > shop.weight():\n    pytest.skip('late', allow_module_level=True)\n"
+    project.write("tests/test_third.py", f"{NOTE_IMPORT}\nimport pytest, shop\n{asks}")
+    assert project.run().last == "2 skipped, 3 cached"
+    assert project.run().imported == ["test_other"]  # computed names once more: something is new that it imports
+    edit(project, edited, f"{edited} + 1")
+    told = project.run("-rs")
+    assert [name for name in told.imported if name == "test_third"] == imported
+    assert "SKIPPED [1] tests/test_third.py:6: late" in told.output
+
+
 def test_under_a_selection(project: Project) -> None:
     edit(project, "return 1", "return 3")
     selected = project.run("-k", "weight or light")
