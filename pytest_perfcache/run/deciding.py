@@ -15,6 +15,7 @@ from pytest_perfcache.run.collecting import LightPlugin
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.declared import check_claims, check_markers, marked_uncacheable
 from pytest_perfcache.run.faults import harmless
+from pytest_perfcache.run.garbage import undisturbed
 from pytest_perfcache.run.marking import is_marked_as_told
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.run.results import (
@@ -67,7 +68,8 @@ class DecidingPlugin:
 
     def _take_hits(self, session: pytest.Session) -> None:
         session.items[:] = map(self._needed, session.items)
-        self._decide(session.items)
+        with undisturbed():
+            self._decide(session.items)
         verdicts = self._results.verdicts
         hits = [item for item in session.items if verdicts[item.nodeid].hit]
         session.items[:] = self._arrange([item for item in session.items if not verdicts[item.nodeid].hit])

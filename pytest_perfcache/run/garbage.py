@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
@@ -24,6 +26,18 @@ def set_apart() -> None:
     """
     if gc.get_freeze_count() < _OF_PYTHON and "PYTEST_CURRENT_TEST" not in os.environ:
         gc.freeze()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Look for no garbage in this block, which makes many objects that live on, and runs no code of the project."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def sweep(config: pytest.Config) -> None:

@@ -26,6 +26,7 @@ from pytest_perfcache.run.config import (
 from pytest_perfcache.run.costs import CostMeter, learn_costs, learn_setups, read_setups
 from pytest_perfcache.run.deciding import DecidingPlugin, WorkerDecidingPlugin
 from pytest_perfcache.run.faults import PerfcacheWarning, harmless
+from pytest_perfcache.run.garbage import undisturbed
 from pytest_perfcache.run.locking import WaitsPlugin, keep_apart
 from pytest_perfcache.run.memory import Memory, open_store
 from pytest_perfcache.run.outlook import look_ahead, open_memory
@@ -216,7 +217,7 @@ class SavingPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        with harmless("remembers nothing of this run"):
+        with harmless("remembers nothing of this run"), undisturbed():
             self._save()
 
     def pytest_unconfigure(self) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pytest_perfcache.run.garbage import undisturbed
 from tests.schedule.projects import ROOT
 
 CYCLES = """\
@@ -127,3 +130,16 @@ def test_a_session_within_a_test_sets_nothing_apart(project: Project, args: str)
     )
     done = project.run(*args.split(), "test_a.py")
     assert "1 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_nobody_finds_the_collector_otherwise_than_it_was(enabled: bool) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with suppress(ValueError), undisturbed():
+            assert not gc.isenabled()
+            raise ValueError
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was else gc.disable)()
