@@ -137,15 +137,24 @@ class Settled:
                     break
         return found
 
-    def shaken(self, untrue: int, selection: Fingerprint) -> dict[str, list[State]]:
+    def shaken(self, untrue: int, earliest: float, selection: Fingerprint) -> dict[str, list[State]]:
         """The modules of which no state holds, with the predictable ones of which only contents of files differ."""
-        sources = mask_of_facts(self.facts)
-        found: dict[str, list[State]] = {}
-        for path, states in self.states.items():
-            asked = [state for state in states if state.stands_for(selection)]
-            if all(state.facts & untrue for state in asked):
-                found[path] = [state for state in asked if state.predictable and not state.facts & untrue & ~sources]
-        return {path: states for path, states in found.items() if states}
+        asked = {path: [state for state in found if state.stands_for(selection)] for path, found in self.states.items()}
+        fallen = {path: states for path, states in asked.items() if all(state.facts & untrue for state in states)}
+        if not fallen:
+            return {}
+        other = untrue & ~self._contents()
+        shaken = {
+            path: [
+                state for state in states if state.predictable and state.oldest >= earliest and not state.facts & other
+            ]
+            for path, states in fallen.items()
+        }
+        return {path: states for path, states in shaken.items() if states}
+
+    def _contents(self) -> int:
+        """Bit mask of the facts that are contents of source files."""
+        return sum(1 << number for number, fact in enumerate(self.facts) if fact.key.startswith(_CONTENT))
 
     def differing(self, state: State, untrue: int) -> Iterator[str]:
         """The keys of its facts that do not hold."""
@@ -236,11 +245,6 @@ class Settled:
             return _read(zlib.decompress(memoryview(data)[len(_MAGIC) :]))
         except (ValueError, TypeError, IndexError, RecursionError, zlib.error) as error:
             raise CodecError(f"damaged table of settled modules: {error}") from error
-
-
-def mask_of_facts(facts: Sequence[Fact]) -> int:
-    """Bit mask of the numbers of those that are contents of source files."""
-    return sum(1 << number for number, fact in enumerate(facts) if fact.key.startswith(_CONTENT))
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -34,9 +34,10 @@ def known_modules(memory: Memory, config: pytest.Config, circumstances: Circumst
     store = memory.store
     table, chosen = read_table(store), chosen_by(config)
     untrue = untrue_facts(table, memory.world, chosen)
-    states = table.standing(untrue, circumstances.now - FRESH_SHARE * circumstances.ttl, chosen.selection)
+    earliest = circumstances.now - FRESH_SHARE * circumstances.ttl
+    states = table.standing(untrue, earliest, chosen.selection)
     named = {name.partition("::")[0] for name in circumstances.named}
-    shaken = table.shaken(untrue, chosen.selection)
+    shaken = table.shaken(untrue, earliest, chosen.selection)
     candidates = {path: found for path, found in shaken.items() if path not in named}
     upheld = memory.planner.upheld = dict(_Upholder(memory, circumstances, table, untrue).uphold(candidates))
     states |= {path: state for path, (state, _) in upheld.items()}

@@ -122,6 +122,40 @@ def test_names_that_differ_from_run_to_run_are_never_believed(parametrized: bool
     assert stands(table, {"file:u": A}) == set()
 
 
+def shaken(table: Settled, world: dict[str, bytes], earliest: float = 0.0, selection: bytes = A) -> dict[str, int]:
+    untrue = table.untrue(lambda key: world.get(key, b""))
+    return {path: len(states) for path, states in table.shaken(untrue, earliest, selection).items()}
+
+
+def test_a_module_is_shaken_when_nothing_but_contents_of_files_differs() -> None:
+    table = Settled()
+    add(table, found("test_a.py", {"source:u": A, "file:v": A}))
+    add(table, found("test_b.py", {"file:v": A}))
+    assert shaken(table, {"source:u": A, "file:v": A}) == {}
+    assert shaken(table, {"source:u": B, "file:v": A}) == {"test_a.py": 1}
+    assert shaken(table, {"source:u": B, "file:v": B}) == {}
+    assert shaken(table, {"source:u": A, "file:v": B}) == {}
+
+
+def test_a_module_of_which_another_state_stands_is_not_shaken() -> None:
+    table = Settled()
+    add(table, found("test_a.py", {"source:u": A}))
+    add(table, found("test_a.py", {"source:u": B}))
+    assert shaken(table, {"source:u": A}) == {}
+    assert shaken(table, {"source:u": b"c" * 16}) == {"test_a.py": 2}
+
+
+def test_only_states_that_would_stand_are_shaken() -> None:
+    table = Settled()
+    add(table, found("test_a.py", {"source:u": A}, parametrized=True))
+    add(table, found("test_b.py", {"source:u": A}, selection=A, left_out=1))
+    add(table, found("test_c.py", {"source:u": A}, oldest=10.0))
+    world = {"source:u": B}
+    assert shaken(table, world) == {"test_b.py": 1, "test_c.py": 1}
+    assert shaken(table, world, selection=B) == {"test_c.py": 1}
+    assert shaken(table, world, earliest=10.1) == {}
+
+
 def test_a_dropped_module_does_not_stand() -> None:
     table = Settled()
     add(table, found("test_a.py", {"file:u": A}))
