@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -35,7 +34,8 @@ _MAGIC: Final = b"settled5\n"
 _PRINT: Final = 16
 _NOTHING: Final[Mapping[str, Sequence[Any]]] = MappingProxyType({})
 _CONTENT: Final = f"{Kind.SOURCE}:"
-_SOURCES: Final = (f"{Kind.SKELETON}:", f"{Kind.BLOCK}:")
+_SKELETON: Final = f"{Kind.SKELETON}:"
+_BLOCK: Final = f"{Kind.BLOCK}:"
 
 
 class State(NamedTuple):
@@ -95,15 +95,17 @@ class Findings(NamedTuple):
 
 def whole_files(facts: Iterable[Fact]) -> set[Fact]:
     """The facts with those of blocks and skeletons put as facts of their files."""
-    return set(map(_whole_file, facts))
-
-
-@cache
-def _whole_file(fact: Fact) -> Fact:
-    if not fact.key.startswith(_SOURCES):
-        return fact
-    path = split_block(fact.name)[0] if fact.kind is Kind.BLOCK else fact.name
-    return Fact(f"{_CONTENT}{path}", fact.fingerprint)
+    sources: set[tuple[str, Fingerprint]] = set()
+    found: set[Fact] = set()
+    for fact in facts:
+        key, value = fact
+        if key.startswith(_BLOCK):
+            sources.add((split_block(key.removeprefix(_BLOCK))[0], value))
+        elif key.startswith(_SKELETON):
+            sources.add((key.removeprefix(_SKELETON), value))
+        else:
+            found.add(fact)
+    return found.union(Fact(f"{_CONTENT}{path}", value) for path, value in sources)
 
 
 class Settled:
