@@ -78,8 +78,8 @@ class Keeper:
         self.number = number
         self.name = name
         self.unit = unit
-        self.givers = Unit(f"what gave {name} what it keeps")
-        self.copy = Unit(unit.name)
+        self.givers: Unit | None = None
+        self.copy: Unit | None = None
         self.globals, self.holders, self.attributes = state[:3]
         self.keys = state.keys
         self.tested, self.heads = state.tested, state.heads
@@ -117,12 +117,18 @@ class Keeper:
             unit.stand_on(self._until_now())
             return
         unit.stand_on(self.unit)
-        if self.givers.parts:
+        if self.givers is not None:
             unit.stand_on(self.givers)
+
+    def given_by(self, unit: Unit) -> None:
+        """An import or a set-up entered it, and may have given it something."""
+        if self.givers is None:
+            self.givers = Unit(f"what gave {self.name} what it keeps")
+        self.givers.stand_on(unit)
 
     def _until_now(self) -> Unit:
         """A copy of its unit, the same one while nothing was added."""
-        if self.copy.size != self.unit.size:
+        if self.copy is None or self.copy.size != self.unit.size:
             self.copy = Unit(self.unit.name)
             self.copy.take_in(self.unit)
         return self.copy

@@ -166,7 +166,7 @@ class Kept:
             self._gather()
         self._count(keeper, unit)
         if (keeper.globals or keeper.attributes) and not unit.is_test:
-            keeper.givers.stand_on(unit)
+            keeper.given_by(unit)
         try:
             if namespace is not None:
                 keeper.note_namespace(namespace, found)
@@ -342,7 +342,7 @@ class Kept:
         if keeper.namespace is not None:
             if self._compare_globals(keeper) and keeper.unseen:
                 for unseen in (*keeper.unseen, unit):
-                    (keeper.unit if unseen.is_test else keeper.givers).stand_on(unseen)
+                    (keeper.unit.stand_on if unseen.is_test else keeper.given_by)(unseen)
             keeper.namespace = None
         keeper.unseen.clear()
         if keeper.filled or keeper.computed:

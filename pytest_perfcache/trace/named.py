@@ -52,7 +52,7 @@ class Named:
     def _name(self, unit: Unit, names: Iterable[str]) -> None:
         """Whoever names one of these stands on ``unit``."""
         keeper = Keeper(-1, f"what {unit.name} left", Unit(unit.name), Stateful())
-        keeper.givers.stand_on(unit)
+        keeper.given_by(unit)
         keeper.named.update(names)
         self.add(keeper)
 
