@@ -78,19 +78,10 @@ class Findings(NamedTuple):
 
     path: str
     facts: Mapping[str, Fingerprint]
-    tests: int
-    seconds: float
-    oldest: float
-    items: Fingerprint
-    entry: str | None
+    state: State
+    """What is to be entered; the table sets its own numbers of facts, and how many collections agreed."""
     doubtful: bool
     """Whether names of tests are computed: these must be found twice before they are believed."""
-    selection: Fingerprint
-    left_out: int
-    """Tests that the selection took away, which ``tests`` does not count."""
-    collected: Fingerprint
-    told: Mapping[str, Sequence[Any]] = _NOTHING
-    """As in :class:`State`."""
 
 
 def whole_files(facts: Iterable[Fact]) -> set[Fact]:
@@ -167,30 +158,17 @@ class Settled:
 
         A state that holds too says the same of this world, though what ran then may have touched more or less.
         """
-        mask = self._mask(found.facts)
+        entered = found.state._replace(facts=self._mask(found.facts))
         others = self.states.get(found.path, ())
         standing = (state for state in others if not state.facts & untrue)
-        same = next((state for state in standing if state.stands_for(found.selection)), None)
+        same = next((state for state in standing if state.stands_for(entered.selection)), None)
         agreed = 0 if found.doubtful else 1
         if same is not None:
-            agreed = same.agreed + 1 if same.items == found.items and same.agreed != DIFFERS else DIFFERS
-        if same is not None and same.left_out < found.left_out:
-            state = same._replace(agreed=agreed)
-        else:
-            state = State(
-                facts=mask,
-                tests=found.tests,
-                seconds=found.seconds,
-                oldest=found.oldest,
-                items=found.items,
-                entry=found.entry,
-                agreed=agreed,
-                selection=found.selection,
-                left_out=found.left_out,
-                collected=found.collected,
-                told=found.told,
-            )
-        self.states[found.path] = (state, *(other for other in others if other is not same))[:KEPT]
+            agreed = same.agreed + 1 if same.items == entered.items and same.agreed != DIFFERS else DIFFERS
+            if same.left_out < entered.left_out:
+                entered = same
+        newest = entered._replace(agreed=agreed)
+        self.states[found.path] = (newest, *(other for other in others if other is not same))[:KEPT]
 
     def drop(self, path: str) -> None:
         """Forget a module: not all of its tests can be hits."""

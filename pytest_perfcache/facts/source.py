@@ -262,7 +262,7 @@ class _Analyser:
             out = []
         kind = type(node)
         out.append(kind.__name__)
-        never = kind is ast.If and not scope and self._names.full(getattr(node, "test")) == TYPE_CHECKING  # noqa: B009
+        never = isinstance(node, ast.If) and not scope and self._names.full(node.test) == TYPE_CHECKING
         if kind in MENTIONING or id(node) in self._defaults:
             self._mention(node, scope, annotation=annotation)
         self._classes.update(_type_names(node, prefix))

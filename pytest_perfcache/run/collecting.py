@@ -20,7 +20,6 @@ from pytest_perfcache.model import Outcome, Told
 from pytest_perfcache.run.config import named_node_ids
 from pytest_perfcache.run.declared import marked_uncacheable
 from pytest_perfcache.run.faults import harmless
-from pytest_perfcache.run.garbage import undisturbed
 from pytest_perfcache.run.marking import is_marked_as_told, marks_of
 from pytest_perfcache.run.showing import Hidden, HiddenModule, LatePlugin, Looks, foreign, looks
 
@@ -77,7 +76,7 @@ class LightPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
-        with harmless("collects every module"), undisturbed():
+        with harmless("collects every module"):
             self.known = self._ask()
 
     @pytest.hookimpl(tryfirst=True)

@@ -122,7 +122,7 @@ def is_named(nodeid: str, named: Iterable[str]) -> bool:
 def shows_terminal(config: pytest.Config) -> bool:
     """Whether pytest writes to a terminal."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    found = getattr(reporter, "isatty", False)  # before pytest 8.4 no method
+    found = getattr(reporter, "isatty", False)  # in pytest 8.4.0 no method
     return bool(found() if callable(found) else found)
 
 

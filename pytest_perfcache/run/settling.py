@@ -177,7 +177,7 @@ def settle(
             if found.doubtful and any(_agree(found, collected, state, store, world) for state in states):
                 found = found._replace(doubtful=False)
             table.add(found, untrue)
-            added |= {sketch_key(found.items): collection.sketch, collected_key(found.collected): packed}
+            added |= {sketch_key(found.state.items): collection.sketch, collected_key(found.state.collected): packed}
     if table.states != before:
         store.set_many({**added, _TABLE: table.to_bytes()})
 
@@ -187,12 +187,14 @@ def _agree(found: Findings, collected: Collected, state: State, store: Store, wo
 
     Otherwise an edit of a file would have computed names found twice again.
     """
-    if not state.predictable or state.left_out != found.left_out:
+    left_out = found.state.left_out
+    if not state.predictable or state.left_out != left_out:
         return False
     known = read_collected(store.get(collected_key(state.collected)))
-    if known is None or (known.tests != collected.tests if not found.left_out else state.items != found.items):
+    if known is None:
         return False
-    return world.holds(known.facts)
+    same = state.items == found.state.items if left_out else known.tests == collected.tests
+    return same and world.holds(known.facts)
 
 
 class _Settler(NamedTuple):
@@ -223,20 +225,20 @@ class _Settler(NamedTuple):
         facts = self._join(path, recorded, standing, named=collection.named)
         if facts is None:
             return None
-        return Findings(
-            path=path,
-            facts=facts,
+        state = State(
+            facts=0,
             tests=len(selected),
             seconds=seconds,
             oldest=oldest,
             items=fingerprint(collection.sketch),
             entry=collection.entry,
-            doubtful=collection.parametrized,
+            agreed=0,
             selection=self.chosen.selection,
             left_out=len(collection.left_out),
             collected=collected,
             told={row.nodeid: row.plain() for row in _retold(collection, told)},
         )
+        return Findings(path, facts, state, doubtful=collection.parametrized)
 
     def find_again(self, path: str, upheld: Upheld) -> Findings | None:
         """The same of a module that was not collected, since nothing that its state stands on changed in fact."""
@@ -249,20 +251,8 @@ class _Settler(NamedTuple):
         facts = self._join(path, (), [Trace(collected.facts), *(record.facts for record in standing)], named=named)
         if facts is None:
             return None
-        return Findings(
-            path=path,
-            facts=facts,
-            tests=state.tests,
-            seconds=state.seconds,
-            oldest=min([state.oldest, *(record.recorded_at for record in standing)]),
-            items=state.items,
-            entry=state.entry,
-            doubtful=False,
-            selection=state.selection,
-            left_out=state.left_out,
-            collected=state.collected,
-            told=state.told,
-        )
+        oldest = min([state.oldest, *(record.recorded_at for record in standing)])
+        return Findings(path, facts, state._replace(oldest=oldest), doubtful=False)
 
     def _join(
         self, path: str, recorded: Iterable[Trace], standing: Iterable[Trace], *, named: bool

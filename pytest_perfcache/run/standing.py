@@ -12,6 +12,7 @@ from pytest_perfcache.decide.settled import Settled, State
 from pytest_perfcache.decide.verify import FRESH_SHARE
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.config import settings_of
+from pytest_perfcache.run.garbage import undisturbed
 from pytest_perfcache.run.memory import Memory
 from pytest_perfcache.run.planning import Upheld
 from pytest_perfcache.run.settling import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_perfcache.decide.collected import Collected
 
 
+@undisturbed()
 def known_modules(memory: Memory, config: pytest.Config, circumstances: Circumstances) -> Known:
     """Those of which a known state holds; none where this run wants its tests for another reason than a change."""
     if circumstances.off or circumstances.last_failed or circumstances.verify or _wants_all(config):
@@ -36,10 +38,12 @@ def known_modules(memory: Memory, config: pytest.Config, circumstances: Circumst
     untrue = untrue_facts(table, memory.world, chosen)
     earliest = circumstances.now - FRESH_SHARE * circumstances.ttl
     states = table.standing(untrue, earliest, chosen.selection)
-    named = {name.partition("::")[0] for name in circumstances.named}
     shaken = table.shaken(untrue, earliest, chosen.selection)
-    candidates = {path: found for path, found in shaken.items() if path not in named}
-    upheld = memory.planner.upheld = dict(_Upholder(memory, circumstances, table, untrue).uphold(candidates))
+    for name in circumstances.named:
+        path = name.partition("::")[0]
+        states.pop(path, None)
+        shaken.pop(path, None)
+    upheld = memory.planner.upheld = dict(_Upholder(memory, circumstances, table, untrue).uphold(shaken))
     states |= {path: state for path, (state, _) in upheld.items()}
     modules = {
         path: Unneeded(
@@ -51,7 +55,6 @@ def known_modules(memory: Memory, config: pytest.Config, circumstances: Circumst
             told=state.told,
         )
         for path, state in states.items()
-        if path not in named
     }
     return Known(modules, lambda path: store.get(sketch_key(states[path].items)))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_perfcache.decide.settled import KEPT, Findings, Settled, bits, whole_files
+from pytest_perfcache.decide.settled import KEPT, Findings, Settled, State, bits, whole_files
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import Fact
 
@@ -29,7 +29,8 @@ def found(
     left_out: int = 0,
     told: Mapping[str, Sequence[Any]] = MappingProxyType({}),
 ) -> Findings:
-    return Findings(path, facts, 3, 1.5, oldest, items, "tests", parametrized, selection, left_out, B, told)
+    state = State(0, 3, 1.5, oldest, items, "tests", 0, selection, left_out, B, told)
+    return Findings(path, facts, state, doubtful=parametrized)
 
 
 def add(table: Settled, findings: Findings) -> None:
