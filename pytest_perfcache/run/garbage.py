@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ _MAKES_ONE: Final = (9, 2)
 """The first version of pytest that did."""
 _OF_PYTHON: Final = 1000
 """More than Python 3.12 sets apart itself when it starts; where there are more, somebody else did."""
+_NEVER: Final = 1_000_000_000
 
 
 def set_apart() -> None:
@@ -38,6 +39,31 @@ def undisturbed() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def nothing_old() -> Iterator[None]:
+    """Look for garbage among what is young in this block, which makes many objects that live on, but not in the rest.
+
+    Somebody who calls the collector himself, or sets its thresholds, has his way.
+    """
+    before = gc.get_threshold()
+    meanwhile = (*before[:2], _NEVER)
+    gc.set_threshold(*meanwhile)
+    try:
+        yield
+    finally:
+        if gc.get_threshold() == meanwhile:
+            gc.set_threshold(*before)
+
+
+class CollectionPlugin:
+    """Each time what lives has grown by a quarter, all of it would be looked through, though tests live to the end."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        with nothing_old():
+            return (yield)
 
 
 def sweep(config: pytest.Config) -> None:

@@ -75,9 +75,10 @@ def begin_tracing(config: pytest.Config) -> None:
 
         config.pluginmanager.register(WorkerCountPlugin(), "perfcache-worker-count")
     import pytest_perfcache.run.session  # noqa: F401  # every run that takes part needs it, and it is set apart too
-    from pytest_perfcache.run.garbage import set_apart
+    from pytest_perfcache.run.garbage import CollectionPlugin, set_apart
 
     set_apart()
+    config.pluginmanager.register(CollectionPlugin(), "perfcache-garbage")
 
 
 def _mark_ahead(config: pytest.Config) -> None:

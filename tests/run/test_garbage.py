@@ -143,3 +143,53 @@ def test_nobody_finds_the_collector_otherwise_than_it_was(enabled: bool) -> None
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if was else gc.disable)()
+
+
+COUNTING = """\
+import gc, sys
+PASSES = []
+def note(phase, about):
+    if phase == "stop" and about["generation"] == 2: PASSES.append(about)
+gc.callbacks.append(note)
+"""
+MANY = "import conftest\nrows = [[number] for number in range(400_000)]\n"
+
+
+@pytest.mark.parametrize(("args", "passes"), [("--no-perfcache", True), ("", False)])
+def test_while_tests_are_collected_what_is_old_is_not_looked_through(project: Project, args: str, passes: bool) -> None:
+    project.write("conftest.py", COUNTING)
+    project.write(
+        "test_a.py",
+        f"{MANY}seen = len(conftest.PASSES)\n"
+        "def test_a():\n"
+        f"    assert (seen > 0) is {passes}\n"
+        f"    assert conftest.gc.get_threshold() == {gc.get_threshold()}\n",
+    )
+    done = project.run(*args.split(), "-p", "no:cacheprovider")
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_who_collects_while_tests_are_collected_finds_everything(project: Project) -> None:
+    project.write("conftest.py", COUNTING)
+    project.write(
+        "test_a.py",
+        f"{MANY}import weakref, cycles\n"
+        "old = cycles.Cycle()\n"
+        "reference = weakref.ref(old)\n"
+        "del old\n"
+        "conftest.gc.collect()\n"
+        "def test_a():\n"
+        "    assert len(conftest.PASSES) == 1\n"
+        "    assert reference() is None\n",
+    )
+    done = project.run()
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_thresholds_that_the_project_sets_stay(project: Project) -> None:
+    project.write(
+        "test_a.py",
+        "import gc\ngc.set_threshold(500, 5, 5)\ndef test_a(): assert gc.get_threshold() == (500, 5, 5)\n",
+    )
+    done = project.run()
+    assert "1 passed" in done.stdout, done.stdout
