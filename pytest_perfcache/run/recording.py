@@ -244,10 +244,10 @@ class RecordingPlugin:
 
     def _touched(self, unit: Unit, node: pytest.Item | pytest.Collector, path: str) -> Touched:
         """What a unit touched, and the collection of everything around it."""
-        units = [unit, self._recorder.session]
-        units += (parent.stash[_UNIT] for parent in node.listchain() if _UNIT in parent.stash)
+        around = [self._recorder.session]
+        around += (parent.stash[_UNIT] for parent in node.listchain() if _UNIT in parent.stash)
         unit.inputs |= self._around(path)
-        return self._tracing.modules.touched(units, self._roots(path))
+        return self._tracing.modules.touched(unit, around, self._roots(path))
 
     def _around(self, path: str) -> set[str]:
         """The same for all tests of a file: what would count for them if it appeared, and a file without Python."""

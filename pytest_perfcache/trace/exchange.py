@@ -56,7 +56,7 @@ class Exchange:
         units = list(recorder.stack)
         unseen = list(self._look_at_unseen()) if self._whole else []
         recorder.kept.settle(units[-1], blocks_of(whole(units), recorder.codes))
-        touched = self._modules.touched(units, ())
+        touched = self._modules.touched(units[-1], units[:-1], ())
         written, made = self.inputs.written()
         imports = self._imports(unseen) | self._modules.imported(touched)
         return Handover(

@@ -6,6 +6,7 @@ import os
 import sys
 from array import array
 from collections import defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_perfcache.facts.digest import fingerprint
@@ -197,10 +198,10 @@ class Modules:
             return False
         return os.path.isabs(self.places.relative(file)) and not self.places.is_installed(file, sys.path)
 
-    def touched(self, units: Iterable[Unit], paths: Iterable[str]) -> Touched:
+    def touched(self, own: Unit, around: Iterable[Unit], paths: Iterable[str]) -> Touched:
         """What a test depends on that consists of these units and starts from these modules."""
         self._looked = False
-        found = whole(units)
+        found = whole([own, *around])
         blocks = elsewhere = 0
         roots = self._files(paths)
         for unit in found:
@@ -214,9 +215,12 @@ class Modules:
         if blocks & self._codes.importing:
             roots |= self._files(self._imported_by(blocks)[0])
         reached = self._reach(roots)
+        # But for what ran while modules were imported, too. The set is at hand, and faster than its bit mask.
+        ran = (own.blocks | own.ran_elsewhere).difference(reached.blocks)
+        of_others = numbers_in(blocks & ~(reached.mask | own.summed_up(self._codes).blocks))
         return Touched(
             reached.modules | elsewhere,
-            array("I", numbers_in(blocks & ~reached.mask)),  # but for what ran while modules were imported, too
+            array("I", chain(ran, of_others)),
             reached.blocks,
             self._shared(reached.inputs.union(*(unit.inputs for unit in found))),
             next((unit.untracked for unit in found if unit.untracked), reached.untracked),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _FEW: Final = 16
 """Numbers that are joined faster one by one."""
 _ONE: Final = re.compile("1")
+_DIGIT: Final = ord("1")
 
 
 class Unit:
@@ -22,7 +23,8 @@ class Unit:
     further project modules; ``inputs`` are fact keys; ``fixtures`` are names of fixtures asked for while it ran;
     ``parts`` are other units that it stands on. Of child processes: ``ran_elsewhere`` are numbers of functions,
     ``elsewhere`` is a bit mask of the modules that they loaded, ``imports`` top-level names that they imported.
-    ``untracked`` says in words why this work can not be tracked, and is empty while it can.
+    ``untracked`` says in words why this work can not be tracked, and is empty while it can. ``is_test``: it is a test,
+    and not the import, collection or set-up of something for others.
     """
 
     __slots__ = (
@@ -31,6 +33,7 @@ class Unit:
         "fixtures",
         "imports",
         "inputs",
+        "is_test",
         "modules",
         "name",
         "parts",
@@ -41,6 +44,7 @@ class Unit:
 
     def __init__(self, name: str, blocks: Iterable[int] = (), parts: Iterable[Unit] = ()) -> None:
         self.name = name
+        self.is_test = name.startswith("test ")
         self.blocks = set(blocks)
         self.modules: set[str] = set()
         self.inputs: set[str] = set()
@@ -51,11 +55,6 @@ class Unit:
         self.imports: set[str] = set()
         self.untracked = ""
         self.summary = Summary((0, 0, 0), 0, 0)
-
-    @property
-    def is_test(self) -> bool:
-        """Whether it is a test, and not the import, collection or set-up of something for others."""
-        return self.name.startswith("test ")
 
     def stand_on(self, other: Unit) -> None:
         """Depend on all that another unit touches."""
@@ -143,10 +142,11 @@ def mask_of(numbers: Iterable[int]) -> int:
         for number in found:
             mask |= 1 << number
         return mask
-    bits = bytearray(max(found) // 8 + 1)
+    digits = bytearray(b"0") * (max(found) + 1)
     for number in found:
-        bits[number >> 3] |= 1 << (number & 7)
-    return int.from_bytes(bits, "little")
+        digits[number] = _DIGIT
+    digits.reverse()
+    return int(digits, 2)
 
 
 def numbers_in(mask: int) -> list[int]:

@@ -52,7 +52,7 @@ class Project:
 
     def closure(self, *names: str, blocks: Set[int] = frozenset()) -> set[str]:
         unit = Unit("test", blocks=set(blocks))
-        touched = self.modules.touched([unit], [f"{PREFIX}{name}.py" for name in names])
+        touched = self.modules.touched(unit, (), [f"{PREFIX}{name}.py" for name in names])
         paths = (self.modules.by_number[number].path for number in numbers_in(touched.modules))
         return {path.removeprefix(PREFIX).removesuffix(".py") for path in paths}
 
@@ -149,7 +149,7 @@ def test_what_ran_and_was_read_during_an_import_belongs_to_whoever_imports(proje
     module.unit.inputs.add("file:tax.json")
     module.unit.spoil("connects to x")
 
-    touched = project.modules.touched([], [f"{PREFIX}a.py"])
+    touched = project.modules.touched(Unit("a test"), (), [f"{PREFIX}a.py"])
     assert 3 in touched.blocks
     assert touched.inputs == {"file:tax.json"}
     assert touched.untracked == "connects to x"
@@ -157,7 +157,7 @@ def test_what_ran_and_was_read_during_an_import_belongs_to_whoever_imports(proje
 
 def test_imports_from_elsewhere_are_named_by_their_top_level_there_or_not(project: Project) -> None:
     project.load("a", "import json.decoder\nfrom xml.dom import minidom\nimport not_there\n")
-    touched = project.modules.touched([], [f"{PREFIX}a.py"])
+    touched = project.modules.touched(Unit("a test"), (), [f"{PREFIX}a.py"])
 
     assert project.modules.imported(touched) == {"json", "xml", "not_there"}
 
