@@ -1,43 +1,114 @@
-"""What the list of a module's tests depends on, block by block, for the day when a file that it touches is edited.
+"""What a module's tests and the list of them depend on, block by block, for the day when a file is edited.
 
-Encoded: zlib over JSON, the facts as pairs of key and fingerprint (in hex), the names of the tests, the paths.
+Encoded: zlib over JSON: the facts as pairs of key and fingerprint (in hex), twice the source files with what matters
+of them, the names of the tests, the paths.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from typing import Final, NamedTuple
+from collections.abc import Container, Iterable, Iterator
+from typing import Any, Final, NamedTuple
 
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.model import Fact
+from pytest_perfcache.model import Fact, Fingerprint, Kind, block_key, split_block
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LEVEL: Final = 1
+_OF_SOURCE: Final = tuple(f"{kind}:" for kind in (Kind.BLOCK, Kind.SKELETON, Kind.SOURCE))
+
+
+class SourceFacts(NamedTuple):
+    """Facts of one source file. ``names``: the kind of each, and a block's qualified name: ``block:Cart.total``."""
+
+    path: str
+    content: Fingerprint
+    """The file as it was; of one file, different tests may know different contents."""
+    names: tuple[str, ...]
+
+    @property
+    def facts(self) -> Iterator[Fact]:
+        for name in self.names:
+            kind, _, qualname = name.partition(":")
+            key = block_key(self.path, qualname) if kind == Kind.BLOCK else f"{kind}:{self.path}"
+            yield Fact(key, self.content)
 
 
 class Collected(NamedTuple):
     """A module as it was collected once."""
 
     facts: tuple[Fact, ...]
+    """What the list of its tests depends on beside source files."""
+    listed: tuple[SourceFacts, ...]
+    """What the list depends on of these."""
+    standing: tuple[SourceFacts, ...]
+    """What the tests depend on besides."""
     tests: tuple[str, ...]
     """Node ids, without the module's path, of those that were selected."""
     located: tuple[str, ...]
     """Paths of the files in which its tests are defined: with these, the lines change that reports name."""
 
+    @classmethod
+    def of(
+        cls, listed: Iterable[Fact], standing: Iterable[Fact], tests: Iterable[str], located: Iterable[str]
+    ) -> Collected:
+        """``listed``: all that the list depends on; ``standing``: all that the tests depend on."""
+        listed = set(listed)
+        others = tuple(sorted(fact for fact in listed if not _is_of_source(fact)))
+        return cls(others, _by_file(listed), _by_file(set(standing) - listed), tuple(tests), tuple(located))
+
+    @property
+    def list_facts(self) -> Iterator[Fact]:
+        """All that the list of its tests depends on."""
+        yield from self.facts
+        for source in self.listed:
+            yield from source.facts
+
     def to_bytes(self) -> bytes:
         facts = [[fact.key, fact.fingerprint.hex()] for fact in self.facts]
-        document = [_VERSION, facts, self.tests, self.located]
+        sources = [
+            [[path, content.hex(), names] for path, content, names in one] for one in (self.listed, self.standing)
+        ]
+        document = [_VERSION, facts, *sources, self.tests, self.located]
         return zlib.compress(json.dumps(document, separators=(",", ":")).encode("utf-8", "surrogatepass"), _LEVEL)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Collected:
         """What :meth:`to_bytes` wrote; :class:`CodecError` for anything else."""
         try:
-            version, facts, tests, located = json.loads(zlib.decompress(data))
+            version, facts, listed, standing, tests, located = json.loads(zlib.decompress(data))
             if version != _VERSION:
                 raise ValueError("written by another version")
             found = tuple(Fact(str(key), bytes.fromhex(value)) for key, value in facts)
-            return cls(found, tuple(map(str, tests)), tuple(map(str, located)))
+            sources = _restored(listed), _restored(standing)
+            return cls(found, *sources, tuple(map(str, tests)), tuple(map(str, located)))
         except (ValueError, TypeError, RecursionError, zlib.error) as error:
             raise CodecError(f"damaged list of a module's tests: {error}") from error
+
+
+def facts_of(sources: Iterable[SourceFacts], paths: Container[str]) -> Iterator[Fact]:
+    """The facts of these files among them."""
+    for source in sources:
+        if source.path in paths:
+            yield from source.facts
+
+
+def _is_of_source(fact: Fact) -> bool:
+    return fact.key.startswith(_OF_SOURCE)
+
+
+def _by_file(facts: Iterable[Fact]) -> tuple[SourceFacts, ...]:
+    """Those of source files."""
+    found: dict[tuple[str, Fingerprint], list[str]] = {}
+    for fact in filter(_is_of_source, facts):
+        kind, _, name = fact.key.partition(":")
+        path, qualname = split_block(name) if kind == Kind.BLOCK else (name, "")
+        found.setdefault((path, fact.fingerprint), []).append(f"{kind}:{qualname}")
+    return tuple(SourceFacts(*file, tuple(sorted(names))) for file, names in sorted(found.items()))
+
+
+def _restored(rows: Any) -> tuple[SourceFacts, ...]:
+    return tuple(
+        SourceFacts(str(path), bytes.fromhex(content), tuple(map(str, names))) for path, content, names in rows
+    )

@@ -21,10 +21,13 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import Fact, Fingerprint, Kind, split_block
+
+if TYPE_CHECKING:
+    from pytest_perfcache.decide.collected import Collected
 
 KEPT: Final = 4
 """States by module: enough to go to another branch and back."""
@@ -82,6 +85,15 @@ class Findings(NamedTuple):
     """What is to be entered; the table sets its own numbers of facts, and how many collections agreed."""
     doubtful: bool
     """Whether names of tests are computed: these must be found twice before they are believed."""
+
+
+class Upheld(NamedTuple):
+    """A module that stands although files were edited that it touches."""
+
+    state: State
+    collected: Collected
+    facts: Mapping[str, Fingerprint] | None
+    """The facts of the state, with the contents of now, by key; None where only the records tell what still holds."""
 
 
 def whole_files(facts: Iterable[Fact]) -> set[Fact]:
@@ -153,6 +165,10 @@ class Settled:
         """The keys of its facts that do not hold."""
         return (self.facts[number].key for number in bits(state.facts & untrue))
 
+    def facts_of(self, state: State) -> dict[str, Fingerprint]:
+        """By key."""
+        return dict(map(self.facts.__getitem__, bits(state.facts)))
+
     def add(self, found: Findings, untrue: int) -> None:
         """Enter a state of the world as it is, before the others of its module. ``untrue``: see :meth:`untrue`.
 
@@ -197,10 +213,7 @@ class Settled:
             return self
         fresh = Settled()
         for path, states in self.states.items():
-            fresh.states[path] = tuple(
-                state._replace(facts=fresh._mask(dict(self.facts[number] for number in bits(state.facts))))
-                for state in states
-            )
+            fresh.states[path] = tuple(state._replace(facts=fresh._mask(self.facts_of(state))) for state in states)
         return fresh
 
     def to_bytes(self) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final
 
-from pytest_perfcache.decide.settled import State
+from pytest_perfcache.decide.settled import Upheld
 from pytest_perfcache.decide.verify import Changes, Conditions, decide
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.world import World
@@ -15,14 +15,8 @@ from pytest_perfcache.model import Fingerprint, History, ModuleRecords, Record, 
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode
 
-if TYPE_CHECKING:
-    from pytest_perfcache.decide.collected import Collected
-
 RECORDS: Final = "records/"
 SOURCE: Final = "source/"
-
-Upheld: TypeAlias = "tuple[State, Collected]"
-"""The state of a module that is taken to hold, and what the list of its tests stands on."""
 
 
 class Planner:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_perfcache.collect.known import Retold
 from pytest_perfcache.collect.sketch import ItemSketch, Sketch
-from pytest_perfcache.decide.settled import Findings, Settled, State, whole_files
+from pytest_perfcache.decide.settled import DIFFERS, Findings, Settled, State, Upheld, whole_files
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
 from pytest_perfcache.facts.places import Places
@@ -29,7 +29,7 @@ from pytest_perfcache.model import (
 )
 from pytest_perfcache.run.collecting import SELECTING
 from pytest_perfcache.run.config import named_paths
-from pytest_perfcache.run.planning import Planner, Upheld
+from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode, encode
 
@@ -81,13 +81,13 @@ class Collection(NamedTuple):
         left_out = set(self.left_out)
         return [nodeid for nodeid in self.nodeids if nodeid not in left_out]
 
-    def collected(self) -> Collected:
-        """What is to be known before it is collected again."""
+    def collected(self, standing: Iterable[Fact]) -> Collected:
+        """What is to be known before it is collected again. ``standing``: what its tests depend on."""
         from pytest_perfcache.decide.collected import Collected  # an unchanged run needs none
 
-        tests = tuple(nodeid.removeprefix(self.path) for nodeid in self.selected)
+        tests = (nodeid.removeprefix(self.path) for nodeid in self.selected)
         skipped = (self.skipped.where[0],) if self.skipped is not None and self.skipped.where is not None else ()
-        return Collected(self.facts, tests, tuple(sorted({self.path, *self.located, *skipped})))
+        return Collected.of(self.facts, standing, tests, sorted({self.path, *self.located, *skipped}))
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Collection:
@@ -169,12 +169,11 @@ def settle(
         if found is not None:
             table.add(found, untrue)
     for collection in collections:
-        collected = collection.collected()
-        packed = collected.to_bytes()
-        found = settler.find(collection, fingerprint(packed))
-        if found is not None:
+        made = settler.find(collection)
+        if made is not None:
+            found, collected, packed = made
             states = table.states.get(found.path, ())
-            if found.doubtful and any(_agree(found, collected, state, store, world) for state in states):
+            if found.doubtful and _is_confirmed(collected, found, states, store, world):
                 found = found._replace(doubtful=False)
             table.add(found, untrue)
             added |= {sketch_key(found.state.items): collection.sketch, collected_key(found.state.collected): packed}
@@ -182,19 +181,21 @@ def settle(
         store.set_many({**added, _TABLE: table.to_bytes()})
 
 
-def _agree(found: Findings, collected: Collected, state: State, store: Store, world: World) -> bool:
-    """Whether just these tests were found twice in a state of which all holds that the list of them stands on.
+def _is_confirmed(collected: Collected, found: Findings, states: Iterable[State], store: Store, world: World) -> bool:
+    """Whether just these tests were found before, and no others, in states of which all holds that the list stands on.
 
     Otherwise an edit of a file would have computed names found twice again.
     """
-    left_out = found.state.left_out
-    if not state.predictable or state.left_out != left_out:
-        return False
-    known = read_collected(store.get(collected_key(state.collected)))
-    if known is None:
-        return False
-    same = state.items == found.state.items if left_out else known.tests == collected.tests
-    return same and world.holds(known.facts)
+    confirmed = False
+    for state in states:
+        known = read_collected(store.get(collected_key(state.collected)))
+        if known is None or state.left_out != found.state.left_out or not world.holds(known.list_facts):
+            continue
+        same = state.items == found.state.items if state.left_out else known.tests == collected.tests
+        if not same or state.agreed == DIFFERS:
+            return False
+        confirmed = True
+    return confirmed
 
 
 class _Settler(NamedTuple):
@@ -205,8 +206,8 @@ class _Settler(NamedTuple):
     verdicts: Mapping[str, Verdict]
     chosen: Chosen
 
-    def find(self, collection: Collection, collected: Fingerprint) -> Findings | None:
-        """What is known of the module now; None where not every test of it is sure to be a hit."""
+    def find(self, collection: Collection) -> tuple[Findings, Collected, bytes] | None:
+        """What is known of the module now, the last also as bytes; None where not every test is sure to be a hit."""
         path, selected = collection.path, collection.selected
         recorded: list[Trace] = [Trace(collection.facts)]
         standing: list[Trace] = []
@@ -225,6 +226,8 @@ class _Settler(NamedTuple):
         facts = self._join(path, recorded, standing, named=collection.named)
         if facts is None:
             return None
+        collected = collection.collected(_facts_of((*recorded, *standing)))
+        packed = collected.to_bytes()
         state = State(
             facts=0,
             tests=len(selected),
@@ -235,24 +238,27 @@ class _Settler(NamedTuple):
             agreed=0,
             selection=self.chosen.selection,
             left_out=len(collection.left_out),
-            collected=collected,
+            collected=fingerprint(packed),
             told={row.nodeid: row.plain() for row in _retold(collection, told)},
         )
-        return Findings(path, facts, state, doubtful=collection.parametrized)
+        return Findings(path, facts, state, doubtful=collection.parametrized), collected, packed
 
     def find_again(self, path: str, upheld: Upheld) -> Findings | None:
         """The same of a module that was not collected, since nothing that its state stands on changed in fact."""
-        state, collected = upheld
+        state, collected, facts = upheld
+        if facts is not None:
+            return Findings(path, facts, state, doubtful=False)
         records = [self.planner.matching(path, f"{path}{name}") for name in collected.tests]
         standing = [record for record in records if record is not None]
         if len(standing) < len(records):
             return None
         named = path in self.chosen.named
-        facts = self._join(path, (), [Trace(collected.facts), *(record.facts for record in standing)], named=named)
-        if facts is None:
+        traces = [Trace(tuple(collected.list_facts)), *(record.facts for record in standing)]
+        joined = self._join(path, (), traces, named=named)
+        if joined is None:
             return None
         oldest = min([state.oldest, *(record.recorded_at for record in standing)])
-        return Findings(path, facts, state._replace(oldest=oldest), doubtful=False)
+        return Findings(path, joined, state._replace(oldest=oldest), doubtful=False)
 
     def _join(
         self, path: str, recorded: Iterable[Trace], standing: Iterable[Trace], *, named: bool
@@ -307,8 +313,12 @@ def _words(sketch: Sketch, item: ItemSketch) -> tuple[str, ...]:
     return tuple(word for word in ("skip", "pytestmark") if word in found)
 
 
+def _facts_of(traces: Iterable[Trace]) -> set[Fact]:
+    return set[Fact]().union(*distinct_groups(traces))
+
+
 def _files_of(traces: Iterable[Trace]) -> set[Fact]:
-    return whole_files(set[Fact]().union(*distinct_groups(traces)))
+    return whole_files(_facts_of(traces))
 
 
 def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:

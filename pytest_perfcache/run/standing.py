@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from pytest_perfcache.collect.known import NOTHING, Known, Retold, Unneeded
-from pytest_perfcache.decide.settled import Settled, State
+from pytest_perfcache.decide.settled import Settled, State, Upheld
 from pytest_perfcache.decide.verify import FRESH_SHARE
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.garbage import undisturbed
 from pytest_perfcache.run.memory import Memory
-from pytest_perfcache.run.planning import Upheld
 from pytest_perfcache.run.settling import (
     chosen_by,
     collected_key,
@@ -44,7 +43,7 @@ def known_modules(memory: Memory, config: pytest.Config, circumstances: Circumst
         states.pop(path, None)
         shaken.pop(path, None)
     upheld = memory.planner.upheld = dict(_Upholder(memory, circumstances, table, untrue).uphold(shaken))
-    states |= {path: state for path, (state, _) in upheld.items()}
+    states |= {path: found.state for path, found in upheld.items()}
     modules = {
         path: Unneeded(
             state.entry,
@@ -69,7 +68,7 @@ class _Upholder(NamedTuple):
     """Finds modules that stand although files were edited that they touch: by the blocks that changed in these.
 
     The list of the tests has to stand on nothing that changed at all, not even on what only appeared, since it may be
-    a test; and each of the tests has to be a hit.
+    a test. Nor have the tests, as a rule; where they do, their records tell whether each of them is a hit all the same.
     """
 
     memory: Memory
@@ -80,25 +79,37 @@ class _Upholder(NamedTuple):
     def uphold(self, candidates: Mapping[str, list[State]]) -> Iterator[tuple[str, Upheld]]:
         """``candidates``: of each module, states of which nothing differs but contents of source files."""
         keys = {collected_key(state.collected) for states in candidates.values() for state in states}
-        found = self.memory.store.get_many(sorted(keys))
+        known = self.memory.store.get_many(sorted(keys))
         likely: dict[str, Upheld] = {}
         for path, states in candidates.items():
             for state in states:
-                collected = read_collected(found.get(collected_key(state.collected)))
-                if collected is not None and self._is_the_same(state, collected):
-                    likely[path] = (state, collected)
+                collected = read_collected(known.get(collected_key(state.collected)))
+                found = None if collected is None else self._held(state, collected)
+                if found is not None:
+                    likely[path] = found
                     break
-        self.memory.planner.load(likely)
-        return ((path, upheld) for path, upheld in likely.items() if self._are_hits(path, *upheld))
+        self.memory.planner.load(path for path, found in likely.items() if found.facts is None)
+        for path, found in likely.items():
+            if found.facts is not None or self._are_hits(path, found):
+                yield path, found
 
-    def _is_the_same(self, state: State, collected: Collected) -> bool:
-        """Whether the module would be collected as it was."""
-        differing = {key.partition(":")[2] for key in self.table.differing(state, self.untrue)}
-        return differing.isdisjoint(collected.located) and self.memory.world.holds(collected.facts)
+    def _held(self, state: State, collected: Collected) -> Upheld | None:
+        """None where the module would not be collected as it was."""
+        from pytest_perfcache.decide.collected import facts_of  # an unchanged run needs none
 
-    def _are_hits(self, path: str, state: State, collected: Collected) -> bool:
-        told = {nodeid: Retold.restored(row).told for nodeid, row in state.told.items()}
-        for name in collected.tests:
+        world = self.memory.world
+        keys = list(self.table.differing(state, self.untrue))
+        changed = {key.partition(":")[2] for key in keys}
+        if not changed.isdisjoint(collected.located) or not world.holds(facts_of(collected.listed, changed)):
+            return None
+        facts = None
+        if world.holds(facts_of(collected.standing, changed)):
+            facts = self.table.facts_of(state) | {key: world.fingerprint(key) for key in keys}
+        return Upheld(state, collected, facts)
+
+    def _are_hits(self, path: str, found: Upheld) -> bool:
+        told = {nodeid: Retold.restored(row).told for nodeid, row in found.state.told.items()}
+        for name in found.collected.tests:
             nodeid = f"{path}{name}"
             verdict = self.memory.planner.decide(path, nodeid, self.circumstances.conditions(nodeid))
             if not verdict.hit or verdict.told != told.get(nodeid):

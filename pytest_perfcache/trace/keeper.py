@@ -34,8 +34,9 @@ class Keeper:
     ``units``: how many entered it since it was last found to keep something for a later one; ``patience``: after how
     many of them it loses its scope; ``loose``: it has none now; ``was_loose``: it had none for a while;
     ``unseen``: units that entered it without one, and may have changed its globals; ``exact``: it always has one;
-    ``on_demand``: it is called since something is not there, and stores it; ``depth``: how many of its scopes are open; ``told``: the
-    variables that are to be known when it starts; ``own``: of a property, the argument that the value belongs to;
+    ``on_demand``: it is called since something is not there, and stores it; ``depth``: how many of its scopes are
+    open; ``told``: the variables that are to be known when it starts; ``own``: of a property, the argument that the
+    value belongs to;
     ``keys``: arguments by which it looks up loaded modules; ``tested``: what it tests of arguments that others fill.
     """
 

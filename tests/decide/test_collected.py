@@ -6,25 +6,48 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_perfcache.decide.collected import Collected
+from pytest_perfcache.decide.collected import Collected, facts_of
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import Fact
 
 TEXTS = st.text(st.characters(), max_size=8)  # with halves of pairs, as file names have them
-FACTS = st.builds(Fact, TEXTS, st.binary(min_size=16, max_size=16))
+PRINTS = st.binary(min_size=16, max_size=16)
+NAMES = st.text(st.characters(exclude_characters=":"), max_size=8)
+KEYS = st.one_of(
+    st.builds("file:{}".format, TEXTS),
+    st.builds("block:{}::{}".format, NAMES, NAMES),
+    st.builds("skeleton:{}".format, NAMES),
+    st.builds("source:{}".format, NAMES),
+)
+FACTS = st.lists(st.builds(Fact, KEYS, PRINTS))
+COLLECTED = st.builds(Collected.of, FACTS, FACTS, st.lists(TEXTS), st.lists(TEXTS))
 
 
-@given(st.lists(FACTS).map(tuple), st.lists(TEXTS).map(tuple), st.lists(TEXTS).map(tuple))
-def test_what_is_written_is_read_again(
-    facts: tuple[Fact, ...], tests: tuple[str, ...], located: tuple[str, ...]
-) -> None:
-    collected = Collected(facts, tests, located)
+@given(COLLECTED)
+def test_what_is_written_is_read_again(collected: Collected) -> None:
     assert Collected.from_bytes(collected.to_bytes()) == collected
+
+
+@given(FACTS, FACTS)
+def test_no_fact_is_lost(listed: list[Fact], standing: list[Fact]) -> None:
+    found = Collected.of(listed, standing, (), ())
+    besides = {fact for fact in standing if not fact.key.startswith("file:")} - set(listed)
+    assert sorted(found.list_facts) == sorted(set(listed))
+    assert {fact for source in found.standing for fact in source.facts} == besides
+
+
+def test_the_facts_of_edited_files_are_found_by_path() -> None:
+    one, other = bytes(16), bytes([1]) * 16
+    cart = [Fact("block:cart.py::Cart.total", one), Fact("skeleton:cart.py", other)]
+    found = Collected.of([], [*cart, Fact("source:shop.py", one)], (), ())
+    assert sorted(facts_of(found.standing, {"cart.py"})) == cart
+    assert not list(facts_of(found.listed, {"cart.py"}))
 
 
 @given(st.binary(max_size=64))
 def test_anything_else_is_refused_as_damaged(noise: bytes) -> None:
-    data = Collected((Fact("file:a", b"a" * 16),), ("::test_a",), ("test_a.py",)).to_bytes()
+    facts = [Fact("file:a", b"a" * 16), Fact("skeleton:a.py", b"b" * 16)]
+    data = Collected.of(facts, [], ["::test_a"], ["test_a.py"]).to_bytes()
     for damaged in (noise, data[: len(noise)], data[:-1]):
         if damaged != data:
             with pytest.raises(CodecError):

@@ -86,6 +86,30 @@ def test_computed_names_stay_believed(project: Project) -> None:
     assert project.run().imported == []
 
 
+def test_the_run_of_an_edit_counts_where_computed_names_are_to_be_found_twice(tmp_path: Path) -> None:
+    project = Project.below(tmp_path)
+    project.write("shop.py", SHOP)
+    project.write("tests/test_cart.py", PRICE)
+    project.write("tests/test_other.py", WEIGHT)
+    project.run()
+    edit(project, "return 1", "return 3")
+    assert project.run().imported == ["test_cart", "test_other"]
+    edit(project, "return 3", "return 4")
+    assert project.run().imported == ["test_cart"]
+
+
+def test_names_that_differ_are_not_believed_after_edits_elsewhere(tmp_path: Path) -> None:
+    project = Project.below(tmp_path)
+    project.write("shop.py", SHOP)
+    random = WEIGHT.replace("import pytest, shop", "import os, pytest, shop").replace(
+        "shop.names()", "[os.urandom(4).hex()]"
+    )
+    project.write("tests/test_other.py", random)
+    for price in range(3, 7):
+        assert "test_other" in project.run().imported
+        edit(project, f"return {price - 1 if price > 3 else 1}", f"return {price}")
+
+
 def test_the_function_that_computes_them_counts(project: Project) -> None:
     edit(project, '"milk"', '"bread"')
     changed = project.run("-v")
