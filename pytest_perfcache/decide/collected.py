@@ -58,6 +58,10 @@ class Collected(NamedTuple):
         others = tuple(sorted(fact for fact in listed if not _is_of_source(fact)))
         return cls(others, _by_file(listed), _by_file(set(standing) - listed), tuple(tests), tuple(located))
 
+    def with_tests_on(self, facts: Iterable[Fact]) -> Collected:
+        """The same list of tests, which depend on these."""
+        return self._replace(standing=_by_file(set(facts).difference(self.list_facts)))
+
     @property
     def list_facts(self) -> Iterator[Fact]:
         """All that the list of its tests depends on."""

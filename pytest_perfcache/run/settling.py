@@ -165,9 +165,12 @@ def settle(
     settler = _Settler(planner, world, learnt, fresh, verdicts, chosen)
     added: dict[str, bytes] = {}
     for path, upheld in planner.upheld.items():
-        found = settler.find_again(path, upheld)
-        if found is not None:
+        again = settler.find_again(path, upheld)
+        if again is not None:
+            found, changed = again
             table.add(found, untrue)
+            if changed is not None:
+                added[collected_key(found.state.collected)] = changed
     for collection in collections:
         made = settler.find(collection)
         if made is not None:
@@ -243,22 +246,27 @@ class _Settler(NamedTuple):
         )
         return Findings(path, facts, state, doubtful=collection.parametrized), collected, packed
 
-    def find_again(self, path: str, upheld: Upheld) -> Findings | None:
-        """The same of a module that was not collected, since nothing that its state stands on changed in fact."""
+    def find_again(self, path: str, upheld: Upheld) -> tuple[Findings, bytes | None] | None:
+        """The same of a module that was not collected, since nothing that its state stands on changed in fact.
+
+        With what its tests and their list depend on, as bytes, where that is not what it was.
+        """
         state, collected, facts = upheld
         if facts is not None:
-            return Findings(path, facts, state, doubtful=False)
+            return Findings(path, facts, state, doubtful=False), None
         records = [self.planner.matching(path, f"{path}{name}") for name in collected.tests]
         standing = [record for record in records if record is not None]
         if len(standing) < len(records):
             return None
-        named = path in self.chosen.named
         traces = [Trace(tuple(collected.list_facts)), *(record.facts for record in standing)]
-        joined = self._join(path, (), traces, named=named)
+        joined = self._join(path, (), traces, named=path in self.chosen.named)
         if joined is None:
             return None
+        # The records that hold may be others than those that the state was made of.
+        packed = collected.with_tests_on(_facts_of(traces)).to_bytes()
         oldest = min([state.oldest, *(record.recorded_at for record in standing)])
-        return Findings(path, joined, state._replace(oldest=oldest), doubtful=False)
+        state = state._replace(oldest=oldest, collected=fingerprint(packed))
+        return Findings(path, joined, state, doubtful=False), packed
 
     def _join(
         self, path: str, recorded: Iterable[Trace], standing: Iterable[Trace], *, named: bool

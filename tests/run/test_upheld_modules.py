@@ -202,6 +202,25 @@ def test_what_holds_is_an_earlier_record_with_other_facts(project: Project) -> N
     assert project.run().last == "1 passed"
 
 
+def test_what_an_earlier_record_stands_on_is_looked_at_from_then_on(project: Project) -> None:
+    for name in ("one", "two"):
+        project.write(f"{name}.py", "def price():\n    return 1\n")
+    project.write(
+        "shop.py", "import one, two\n\ndef which():\n    return one\n\ndef price():\n    return which().price()\n"
+    )
+    project.write("tests/test_other.py", "")
+    project.write("tests/test_cart.py", PRICE)
+    assert project.run().last == "1 passed"
+    edit(project, "return one", "return two")
+    assert project.run().last == "1 passed"
+    edit(project, "return two", "return one  # again")
+    assert project.run().last == "1 cached"
+    edit(project, "return 1", "return 2", "two.py")
+    assert project.run().last == "1 cached"
+    edit(project, "return 1", "return 0", "one.py")
+    assert "1 failed" in project.run().last
+
+
 def test_what_holds_is_an_earlier_record_that_ended_otherwise(project: Project) -> None:
     project.write("tests/test_other.py", "")
     project.write("shop.py", "def closed():\n    return True\n")
