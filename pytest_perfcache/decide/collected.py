@@ -1,20 +1,23 @@
-"""What a module's tests and the list of them depend on, block by block, for the day when a file is edited.
+"""What modules' tests and the lists of them depend on, block by block, for the day when a file is edited.
 
-Encoded: zlib over JSON: the facts as pairs of key and fingerprint (in hex), twice the source files with what matters
-of them, the names of the tests, the paths.
+The modules of one run are kept together, since most of what they depend on is the same. Encoded: zlib over JSON: the
+version; the distinct facts, as pairs of key and fingerprint (in hex); the distinct files, as path, fingerprint and
+names; and by path of the module its facts, files of the list and files of the tests (numbers of these), the names of
+its tests, and paths.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Container, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, TypeVar
 
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import Fact, Fingerprint, Kind, block_key, split_block
 
-_VERSION: Final = 2
+_Value = TypeVar("_Value", bound=Hashable)
+_VERSION: Final = 3
 _LEVEL: Final = 1
 _OF_SOURCE: Final = tuple(f"{kind}:" for kind in (Kind.BLOCK, Kind.SKELETON, Kind.SOURCE))
 
@@ -69,26 +72,54 @@ class Collected(NamedTuple):
         for source in self.listed:
             yield from source.facts
 
-    def to_bytes(self) -> bytes:
-        facts = [[fact.key, fact.fingerprint.hex()] for fact in self.facts]
-        sources = [
-            [[path, content.hex(), names] for path, content, names in one] for one in (self.listed, self.standing)
-        ]
-        document = [_VERSION, facts, *sources, self.tests, self.located]
-        return zlib.compress(json.dumps(document, separators=(",", ":")).encode("utf-8", "surrogatepass"), _LEVEL)
 
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Collected:
-        """What :meth:`to_bytes` wrote; :class:`CodecError` for anything else."""
-        try:
-            version, facts, listed, standing, tests, located = json.loads(zlib.decompress(data))
-            if version != _VERSION:
-                raise ValueError("written by another version")
-            found = tuple(Fact(str(key), bytes.fromhex(value)) for key, value in facts)
-            sources = _restored(listed), _restored(standing)
-            return cls(found, *sources, tuple(map(str, tests)), tuple(map(str, located)))
-        except (ValueError, TypeError, RecursionError, zlib.error) as error:
-            raise CodecError(f"damaged list of a module's tests: {error}") from error
+def pack(modules: Mapping[str, Collected]) -> bytes:
+    """Modules by path, as bytes."""
+    facts: dict[Fact, int] = {}
+    files: dict[SourceFacts, int] = {}
+    rows = {
+        path: [
+            _numbers(one.facts, facts),
+            _numbers(one.listed, files),
+            _numbers(one.standing, files),
+            one.tests,
+            one.located,
+        ]
+        for path, one in modules.items()
+    }
+    plain_facts = [[fact.key, fact.fingerprint.hex()] for fact in facts]
+    plain_files = [[path, content.hex(), names] for path, content, names in files]
+    document = json.dumps([_VERSION, plain_facts, plain_files, rows], separators=(",", ":"))
+    return zlib.compress(document.encode("utf-8", "surrogatepass"), _LEVEL)
+
+
+def unpack(data: bytes) -> dict[str, Collected]:
+    """What :func:`pack` was given; :class:`CodecError` for anything that it did not write."""
+    try:
+        version, plain_facts, plain_files, rows = json.loads(zlib.decompress(data))
+        if version != _VERSION:
+            raise ValueError("written by another version")
+        facts = [Fact(str(key), bytes.fromhex(value)) for key, value in plain_facts]
+        files = [
+            SourceFacts(str(path), bytes.fromhex(content), tuple(map(str, names)))
+            for path, content, names in plain_files
+        ]
+        return {
+            str(path): Collected(
+                tuple(map(facts.__getitem__, own)),
+                tuple(map(files.__getitem__, listed)),
+                tuple(map(files.__getitem__, standing)),
+                tuple(map(str, tests)),
+                tuple(map(str, located)),
+            )
+            for path, (own, listed, standing, tests, located) in rows.items()
+        }
+    except (ValueError, TypeError, IndexError, AttributeError, RecursionError, zlib.error) as error:
+        raise CodecError(f"damaged lists of tests: {error}") from error
+
+
+def _numbers(values: Iterable[_Value], known: dict[_Value, int]) -> list[int]:
+    return [known.setdefault(value, len(known)) for value in values]
 
 
 def facts_of(sources: Iterable[SourceFacts], paths: Container[str]) -> Iterator[Fact]:
@@ -110,9 +141,3 @@ def _by_file(facts: Iterable[Fact]) -> tuple[SourceFacts, ...]:
         path, qualname = split_block(name) if kind == Kind.BLOCK else (name, "")
         found.setdefault((path, fact.fingerprint), []).append(f"{kind}:{qualname}")
     return tuple(SourceFacts(*file, tuple(sorted(names))) for file, names in sorted(found.items()))
-
-
-def _restored(rows: Any) -> tuple[SourceFacts, ...]:
-    return tuple(
-        SourceFacts(str(path), bytes.fromhex(content), tuple(map(str, names))) for path, content, names in rows
-    )

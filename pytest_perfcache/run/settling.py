@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ from pytest_perfcache.collect.known import Retold
 from pytest_perfcache.collect.sketch import ItemSketch, Sketch
 from pytest_perfcache.decide.settled import DIFFERS, Findings, Settled, State, Upheld, whole_files
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.facts.digest import fingerprint, fingerprint_text
+from pytest_perfcache.facts.digest import ABSENT, fingerprint, fingerprint_text
 from pytest_perfcache.facts.places import Places
 from pytest_perfcache.facts.world import World
 from pytest_perfcache.model import (
@@ -29,6 +29,7 @@ from pytest_perfcache.model import (
 )
 from pytest_perfcache.run.collecting import SELECTING
 from pytest_perfcache.run.config import named_paths
+from pytest_perfcache.run.lists import Lists, packed
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode, encode
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 _TABLE: Final = "settled"
 _SKETCHES: Final = "sketches/"
-_COLLECTED: Final = "collected/"
 _CONTENT: Final = f"{Kind.SOURCE}:"
 _COLLECTING: Final = f"{Kind.RUN}:what is collected"
 _NAMED: Final = f"{Kind.RUN}:named "
@@ -143,7 +143,7 @@ def settle(
     store: Store,
     world: World,
     *,
-    collections: Iterable[Collection],
+    collections: Sequence[Collection],
     learnt: Mapping[str, Mapping[str, History]],
     ran: Iterable[ModuleRecords],
     verdicts: Mapping[str, Verdict],
@@ -163,38 +163,54 @@ def settle(
             table.drop(path)
     fresh = {nodeid: history for module in ran for nodeid, history in module.tests.items()}
     settler = _Settler(planner, world, learnt, fresh, verdicts, chosen)
-    added: dict[str, bytes] = {}
-    for path, upheld in planner.upheld.items():
-        again = settler.find_again(path, upheld)
-        if again is not None:
-            found, changed = again
-            table.add(found, untrue)
-            if changed is not None:
-                added[collected_key(found.state.collected)] = changed
-    for collection in collections:
-        made = settler.find(collection)
-        if made is not None:
-            found, collected, packed = made
-            states = table.states.get(found.path, ())
-            if found.doubtful and _is_confirmed(collected, found, states, store, world):
-                found = found._replace(doubtful=False)
-            table.add(found, untrue)
-            added |= {sketch_key(found.state.items): collection.sketch, collected_key(found.state.collected): packed}
+    really = {collection.path for collection in collections}
+    again = (settler.find_again(path, upheld) for path, upheld in planner.upheld.items() if path not in really)
+    found = [one for one in (*again, *map(settler.find, collections)) if one is not None]
+    added = _enter(table, untrue, found, Lists(store), world)
     if table.states != before:
         store.set_many({**added, _TABLE: table.to_bytes()})
 
 
-def _is_confirmed(collected: Collected, found: Findings, states: Iterable[State], store: Store, world: World) -> bool:
+class _Found(NamedTuple):
+    """What is to be entered of a module."""
+
+    findings: Findings
+    collected: Collected | None
+    """What its state is to name; None where what it names stands."""
+    sketch: bytes | None = None
+    """The list of its tests, where that was made anew."""
+
+
+def _enter(table: Settled, untrue: int, found: Sequence[_Found], lists: Lists, world: World) -> dict[str, bytes]:
+    """What is to be stored besides the table."""
+    run, added = packed({one.findings.path: one.collected for one in found if one.collected is not None})
+    for findings, collected, sketch in found:
+        if collected is None:
+            table.add(findings, untrue)
+            continue
+        doubtful = findings.doubtful and not _is_confirmed(
+            findings, collected, table.states.get(findings.path, ()), lists, world
+        )
+        state = findings.state._replace(collected=run)
+        table.add(findings._replace(state=state, doubtful=doubtful), untrue)
+        if sketch is not None:
+            added[sketch_key(state.items)] = sketch
+    return added
+
+
+def _is_confirmed(
+    findings: Findings, collected: Collected, states: Iterable[State], lists: Lists, world: World
+) -> bool:
     """Whether just these tests were found before, and no others, in states of which all holds that the list stands on.
 
     Otherwise an edit of a file would have computed names found twice again.
     """
-    confirmed = False
+    confirmed, now = False, findings.state
     for state in states:
-        known = read_collected(store.get(collected_key(state.collected)))
-        if known is None or state.left_out != found.state.left_out or not world.holds(known.list_facts):
+        known = lists.of(findings.path, state)
+        if known is None or state.left_out != now.left_out or not world.holds(known.list_facts):
             continue
-        same = state.items == found.state.items if state.left_out else known.tests == collected.tests
+        same = state.items == now.items if state.left_out else known.tests == collected.tests
         if not same or state.agreed == DIFFERS:
             return False
         confirmed = True
@@ -209,8 +225,8 @@ class _Settler(NamedTuple):
     verdicts: Mapping[str, Verdict]
     chosen: Chosen
 
-    def find(self, collection: Collection) -> tuple[Findings, Collected, bytes] | None:
-        """What is known of the module now, the last also as bytes; None where not every test is sure to be a hit."""
+    def find(self, collection: Collection) -> _Found | None:
+        """What is known of the module now; None where not every test is sure to be a hit."""
         path, selected = collection.path, collection.selected
         recorded: list[Trace] = [Trace(collection.facts)]
         standing: list[Trace] = []
@@ -229,8 +245,6 @@ class _Settler(NamedTuple):
         facts = self._join(path, recorded, standing, named=collection.named)
         if facts is None:
             return None
-        collected = collection.collected(_facts_of((*recorded, *standing)))
-        packed = collected.to_bytes()
         state = State(
             facts=0,
             tests=len(selected),
@@ -241,19 +255,17 @@ class _Settler(NamedTuple):
             agreed=0,
             selection=self.chosen.selection,
             left_out=len(collection.left_out),
-            collected=fingerprint(packed),
+            collected=ABSENT,
             told={row.nodeid: row.plain() for row in _retold(collection, told)},
         )
-        return Findings(path, facts, state, doubtful=collection.parametrized), collected, packed
+        findings = Findings(path, facts, state, doubtful=collection.parametrized)
+        return _Found(findings, collection.collected(_facts_of((*recorded, *standing))), collection.sketch)
 
-    def find_again(self, path: str, upheld: Upheld) -> tuple[Findings, bytes | None] | None:
-        """The same of a module that was not collected, since nothing that its state stands on changed in fact.
-
-        With what its tests and their list depend on, as bytes, where that is not what it was.
-        """
+    def find_again(self, path: str, upheld: Upheld) -> _Found | None:
+        """The same of a module that was not collected, since nothing that its state stands on changed in fact."""
         state, collected, facts = upheld
         if facts is not None:
-            return Findings(path, facts, state, doubtful=False), None
+            return _Found(Findings(path, facts, state, doubtful=False), None)
         records = [self.planner.matching(path, f"{path}{name}") for name in collected.tests]
         standing = [record for record in records if record is not None]
         if len(standing) < len(records):
@@ -263,10 +275,9 @@ class _Settler(NamedTuple):
         if joined is None:
             return None
         # The records that hold may be others than those that the state was made of.
-        packed = collected.with_tests_on(_facts_of(traces)).to_bytes()
-        oldest = min([state.oldest, *(record.recorded_at for record in standing)])
-        state = state._replace(oldest=oldest, collected=fingerprint(packed))
-        return Findings(path, joined, state, doubtful=False), packed
+        state = state._replace(oldest=min([state.oldest, *(record.recorded_at for record in standing)]))
+        findings = Findings(path, joined, state, doubtful=False)
+        return _Found(findings, collected.with_tests_on(_facts_of(traces)))
 
     def _join(
         self, path: str, recorded: Iterable[Trace], standing: Iterable[Trace], *, named: bool
@@ -341,21 +352,6 @@ def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:
 def sketch_key(items: Fingerprint) -> str:
     """Where the list of a module's tests is kept."""
     return f"{_SKETCHES}{items.hex()}"
-
-
-def collected_key(collected: Fingerprint) -> str:
-    """Where it is kept what such a list stands on."""
-    return f"{_COLLECTED}{collected.hex()}"
-
-
-def read_collected(data: bytes | None) -> Collected | None:
-    """None where it can not be read."""
-    from pytest_perfcache.decide.collected import Collected
-
-    try:
-        return None if data is None else Collected.from_bytes(data)
-    except CodecError:
-        return None
 
 
 def chosen_by(config: pytest.Config) -> Chosen:

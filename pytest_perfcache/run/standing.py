@@ -13,11 +13,10 @@ from pytest_perfcache.decide.verify import FRESH_SHARE
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.garbage import undisturbed
+from pytest_perfcache.run.lists import Lists
 from pytest_perfcache.run.memory import Memory
 from pytest_perfcache.run.settling import (
     chosen_by,
-    collected_key,
-    read_collected,
     read_table,
     sketch_key,
     untrue_facts,
@@ -78,12 +77,12 @@ class _Upholder(NamedTuple):
 
     def uphold(self, candidates: Mapping[str, list[State]]) -> Iterator[tuple[str, Upheld]]:
         """``candidates``: of each module, states of which nothing differs but contents of source files."""
-        keys = {collected_key(state.collected) for states in candidates.values() for state in states}
-        known = self.memory.store.get_many(sorted(keys))
+        lists = Lists(self.memory.store)
+        lists.load(state for states in candidates.values() for state in states)
         likely: dict[str, Upheld] = {}
         for path, states in candidates.items():
             for state in states:
-                collected = read_collected(known.get(collected_key(state.collected)))
+                collected = lists.of(path, state)
                 found = None if collected is None else self._held(state, collected)
                 if found is not None:
                     likely[path] = found

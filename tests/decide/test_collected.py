@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_perfcache.decide.collected import Collected, facts_of
+from pytest_perfcache.decide.collected import Collected, facts_of, pack, unpack
 from pytest_perfcache.errors import CodecError
 from pytest_perfcache.model import Fact
 
@@ -23,9 +23,16 @@ FACTS = st.lists(st.builds(Fact, KEYS, PRINTS))
 COLLECTED = st.builds(Collected.of, FACTS, FACTS, st.lists(TEXTS), st.lists(TEXTS))
 
 
-@given(COLLECTED)
-def test_what_is_written_is_read_again(collected: Collected) -> None:
-    assert Collected.from_bytes(collected.to_bytes()) == collected
+@given(st.dictionaries(TEXTS, COLLECTED))
+def test_what_is_written_is_read_again(modules: dict[str, Collected]) -> None:
+    assert unpack(pack(modules)) == modules
+
+
+def test_what_modules_have_in_common_is_written_once() -> None:
+    facts = [Fact(f"skeleton:{number}.py", bytes([number]) * 16) for number in range(200)]
+    module = Collected.of(facts, [], ["::test_a"], [])
+    one, many = pack({"a": module}), pack({f"test_{number}.py": module for number in range(50)})
+    assert len(many) < 2 * len(one)
 
 
 @given(FACTS, FACTS)
@@ -47,8 +54,8 @@ def test_the_facts_of_edited_files_are_found_by_path() -> None:
 @given(st.binary(max_size=64))
 def test_anything_else_is_refused_as_damaged(noise: bytes) -> None:
     facts = [Fact("file:a", b"a" * 16), Fact("skeleton:a.py", b"b" * 16)]
-    data = Collected.of(facts, [], ["::test_a"], ["test_a.py"]).to_bytes()
+    data = pack({"test_a.py": Collected.of(facts, [], ["::test_a"], ["test_a.py"])})
     for damaged in (noise, data[: len(noise)], data[:-1]):
         if damaged != data:
             with pytest.raises(CodecError):
-                Collected.from_bytes(damaged)
+                unpack(damaged)
