@@ -29,13 +29,13 @@ from pytest_perfcache.model import (
 )
 from pytest_perfcache.run.collecting import SELECTING
 from pytest_perfcache.run.config import named_paths
-from pytest_perfcache.run.lists import Lists, packed
 from pytest_perfcache.run.planning import Planner
 from pytest_perfcache.store.protocol import Store
 from pytest_perfcache.store.records import decode, encode
 
 if TYPE_CHECKING:
     from pytest_perfcache.decide.collected import Collected
+    from pytest_perfcache.run.lists import Lists
 
 _TABLE: Final = "settled"
 _SKETCHES: Final = "sketches/"
@@ -154,6 +154,8 @@ def settle(
     ``learnt``: the histories as they are now, by module and node id; ``ran``: those of this run alone. To be called
     within a transaction of the store.
     """
+    from pytest_perfcache.run.lists import Lists  # an unchanged run needs none
+
     known = read_table(store)
     table = Settled(known.facts, known.states)
     before = known.states
@@ -183,6 +185,8 @@ class _Found(NamedTuple):
 
 def _enter(table: Settled, untrue: int, found: Sequence[_Found], lists: Lists, world: World) -> dict[str, bytes]:
     """What is to be stored besides the table."""
+    from pytest_perfcache.run.lists import packed
+
     run, added = packed({one.findings.path: one.collected for one in found if one.collected is not None})
     for findings, collected, sketch in found:
         if collected is None:

@@ -13,7 +13,6 @@ from pytest_perfcache.decide.verify import FRESH_SHARE
 from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.garbage import undisturbed
-from pytest_perfcache.run.lists import Lists
 from pytest_perfcache.run.memory import Memory
 from pytest_perfcache.run.settling import (
     chosen_by,
@@ -77,6 +76,10 @@ class _Upholder(NamedTuple):
 
     def uphold(self, candidates: Mapping[str, list[State]]) -> Iterator[tuple[str, Upheld]]:
         """``candidates``: of each module, states of which nothing differs but contents of source files."""
+        if not candidates:
+            return
+        from pytest_perfcache.run.lists import Lists
+
         lists = Lists(self.memory.store)
         lists.load(state for states in candidates.values() for state in states)
         likely: dict[str, Upheld] = {}
