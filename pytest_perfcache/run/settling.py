@@ -143,7 +143,7 @@ def settle(
     store: Store,
     world: World,
     *,
-    collections: Sequence[Collection],
+    collections: Iterable[Collection],
     learnt: Mapping[str, Mapping[str, History]],
     ran: Iterable[ModuleRecords],
     verdicts: Mapping[str, Verdict],
@@ -165,8 +165,7 @@ def settle(
             table.drop(path)
     fresh = {nodeid: history for module in ran for nodeid, history in module.tests.items()}
     settler = _Settler(planner, world, learnt, fresh, verdicts, chosen)
-    really = {collection.path for collection in collections}
-    again = (settler.find_again(path, upheld) for path, upheld in planner.upheld.items() if path not in really)
+    again = (settler.find_again(path, upheld) for path, upheld in planner.upheld.items())
     found = [one for one in (*again, *map(settler.find, collections)) if one is not None]
     added = _enter(table, untrue, found, Lists(store), world)
     if table.states != before:

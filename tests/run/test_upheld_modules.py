@@ -78,6 +78,15 @@ def test_edits_one_after_the_other_are_each_seen(project: Project) -> None:
     assert (third.imported, third.last) == (["test_cart", "test_other"], "3 failed, 1 cached")
 
 
+def test_a_test_that_was_a_hit_when_its_module_was_collected_is_looked_at(project: Project) -> None:
+    project.write("tests/test_cart.py", f"{PRICE}\ndef test_weight():\n    assert shop.weight()\n")
+    project.run("tests/test_cart.py")
+    edit(project, "return 1", "return 3")
+    assert project.run("tests/test_cart.py").last == "1 passed, 1 cached"
+    edit(project, "return 2", "return 0")
+    assert "1 failed, 1 cached" in project.run("tests/test_cart.py").last
+
+
 def test_computed_names_stay_believed(project: Project) -> None:
     edit(project, "assert shop.weight()", "assert shop.weight() > 1", "tests/test_other.py")
     assert project.run().imported == ["test_other"]
