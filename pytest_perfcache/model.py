@@ -55,6 +55,12 @@ class Fact(NamedTuple):
     def name(self) -> str:
         return self.key.partition(":")[2]
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Of the source kinds: the file's path, and the qualified name of a block, empty for the others."""
+        kind, _, name = self.key.partition(":")
+        return split_block(name) if kind == Kind.BLOCK else (name, "")
+
 
 def block_key(path: str, qualname: str) -> str:
     """The key of a function body: ``block:src/shop/cart.py::Cart.total``."""

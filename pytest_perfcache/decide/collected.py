@@ -14,7 +14,7 @@ from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 from pytest_perfcache.errors import CodecError
-from pytest_perfcache.model import Fact, Fingerprint, Kind, block_key, split_block
+from pytest_perfcache.model import Fact, Fingerprint, Kind, block_key
 
 _Value = TypeVar("_Value", bound=Hashable)
 _VERSION: Final = 3
@@ -137,7 +137,6 @@ def _by_file(facts: Iterable[Fact]) -> tuple[SourceFacts, ...]:
     """Those of source files."""
     found: dict[tuple[str, Fingerprint], list[str]] = {}
     for fact in filter(_is_of_source, facts):
-        kind, _, name = fact.key.partition(":")
-        path, qualname = split_block(name) if kind == Kind.BLOCK else (name, "")
-        found.setdefault((path, fact.fingerprint), []).append(f"{kind}:{qualname}")
+        path, qualname = fact.place
+        found.setdefault((path, fact.fingerprint), []).append(f"{fact.kind}:{qualname}")
     return tuple(SourceFacts(*file, tuple(sorted(names))) for file, names in sorted(found.items()))

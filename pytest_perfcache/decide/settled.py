@@ -11,8 +11,8 @@ same selection only.
 
 Encoded (version 5): the magic, then with zlib: the length of the head (8 bytes, little endian), the head (JSON with
 the facts' keys and a row for each state), the facts' fingerprints (16 bytes each), and for each state a bit mask of
-its facts (as many bytes as the facts need, little endian) and the fingerprints of its list of tests and of what that
-stands on.
+its facts (as many bytes as the facts need, little endian) and the fingerprints of its list of tests and of the entry
+that says what these stand on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -44,7 +45,8 @@ _BLOCK: Final = f"{Kind.BLOCK}:"
 class State(NamedTuple):
     """One state of one module.
 
-    ``items``: fingerprint of the list of its tests; ``collected``: of what that stands on.
+    ``items``: fingerprint of the list of its tests; ``collected``: of the entry that says what these and the list
+    stand on, block by block.
     """
 
     facts: int
@@ -121,15 +123,8 @@ class Settled:
 
     def untrue(self, now: Callable[[str], Fingerprint]) -> int:
         """Bit mask of the facts that do not hold. ``now``: a fact's fingerprint at present, by key."""
-        bits = bytearray(len(self.facts) // 8 + 1)
-        current: dict[str, Fingerprint] = {}
-        for number, (key, recorded) in enumerate(self.facts):
-            found = current.get(key)
-            if found is None:
-                found = current[key] = now(key)
-            if found != recorded:
-                bits[number >> 3] |= 1 << (number & 7)
-        return int.from_bytes(bits, "little")
+        known = cache(now)
+        return self._mask_where(lambda fact: known(fact.key) != fact.fingerprint)
 
     def standing(self, untrue: int, earliest: float, selection: Fingerprint) -> dict[str, State]:
         """The modules of which a predictable state holds, with records no older than ``earliest``."""
@@ -148,7 +143,7 @@ class Settled:
         fallen = {path: states for path, states in asked.items() if all(state.facts & untrue for state in states)}
         if not fallen:
             return {}
-        other = untrue & ~self._contents()
+        other = untrue & ~self._mask_where(lambda fact: fact.key.startswith(_CONTENT))
         shaken = {
             path: [
                 state for state in states if state.predictable and state.oldest >= earliest and not state.facts & other
@@ -157,9 +152,13 @@ class Settled:
         }
         return {path: states for path, states in shaken.items() if states}
 
-    def _contents(self) -> int:
-        """Bit mask of the facts that are contents of source files."""
-        return sum(1 << number for number, fact in enumerate(self.facts) if fact.key.startswith(_CONTENT))
+    def _mask_where(self, wanted: Callable[[Fact], bool]) -> int:
+        """Bit mask of the facts of which this is true."""
+        found = bytearray(len(self.facts) // 8 + 1)
+        for number, fact in enumerate(self.facts):
+            if wanted(fact):
+                found[number >> 3] |= 1 << (number & 7)
+        return int.from_bytes(found, "little")
 
     def differing(self, state: State, untrue: int) -> Iterator[str]:
         """The keys of its facts that do not hold."""

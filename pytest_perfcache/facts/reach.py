@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_perfcache.facts.mentions import ANY_GLOBAL, ANY_IMPORT, ANYTHING, OWN_MODULE, SIGNATURES
 from pytest_perfcache.facts.places import is_test_file
-from pytest_perfcache.model import Fact, Kind, Trace, split_block
+from pytest_perfcache.model import Fact, Kind, Trace
 
 if TYPE_CHECKING:
     from pytest_perfcache.facts.world import Rebound
@@ -88,15 +88,14 @@ class Reach:
     def _look(self, fact: Fact) -> str:
         if fact.kind is Kind.FILE:
             return self._change.in_text(self._code.text(fact)) if self._rebound.values else ""
+        path, qualname = fact.place
         if self._rebound.values and fact.kind is Kind.BLOCK:
-            path, qualname = split_block(fact.name)
             owner = self._change.owner(qualname) if path == self._rebound.path else ""
             if owner:
                 return owner
         mentions = self._mentions(fact)
         if mentions is None:
             return self._change.anything
-        path = split_block(fact.name)[0] if fact.kind is Kind.BLOCK else fact.name
         return self._change.named(mentions, "$" if path == self._rebound.path else "")
 
     def _mentions(self, fact: Fact) -> frozenset[str] | None:
@@ -149,7 +148,7 @@ class Reach:
         key = (fact, target.path)
         found = self._shown.get(key)
         if found is None:
-            path = split_block(fact.name)[0] if fact.kind is Kind.BLOCK else fact.name
+            path = fact.place[0]
             mentions = self._code.mentions(fact, self._change.words | target.words) or frozenset()
             imports = path != target.path and f"^{target.last}" in mentions
             gives = target.is_named_by(mentions) or (OWN_MODULE in mentions and target.belongs_to(path))

@@ -143,7 +143,7 @@ class World:
 
         Empty where the file holds none of the words and nothing that looks names up by computed texts.
         """
-        path = split_block(fact.name)[0] if fact.kind is Kind.BLOCK else fact.name
+        path, qualname = fact.place
         source = self._source(fact.fingerprint, path)
         if source is None:
             return None
@@ -154,7 +154,6 @@ class World:
             return None
         if fact.kind is Kind.SOURCE:
             return analysis.all_mentions
-        qualname = split_block(fact.name)[1] if fact.kind is Kind.BLOCK else ""
         if is_defaults(qualname):
             return analysis.mentions.get(qualname, frozenset())
         block = analysis.block_of(qualname)
@@ -202,7 +201,7 @@ class World:
         return Changed("changed")
 
     def _compare_source(self, fact: Fact, now: Fingerprint) -> State:
-        path, qualname = split_block(fact.name) if fact.kind is Kind.BLOCK else (fact.name, "")
+        path, qualname = fact.place
         before, after = self._analysis(fact.fingerprint, path), self._analysis(now, path)
         if before is None or after is None:
             return Changed("changed" if before is None else "not valid Python")

@@ -154,8 +154,6 @@ def settle(
     ``learnt``: the histories as they are now, by module and node id; ``ran``: those of this run alone. To be called
     within a transaction of the store.
     """
-    from pytest_perfcache.run.lists import Lists  # an unchanged run needs none
-
     known = read_table(store)
     table = Settled(known.facts, known.states)
     before = known.states
@@ -167,7 +165,7 @@ def settle(
     settler = _Settler(planner, world, learnt, fresh, verdicts, chosen)
     again = (settler.find_again(path, upheld) for path, upheld in planner.upheld.items())
     found = [one for one in (*again, *map(settler.find, collections)) if one is not None]
-    added = _enter(table, untrue, found, Lists(store), world)
+    added = _enter(table, untrue, found, store, world)
     if table.states != before:
         store.set_many({**added, _TABLE: table.to_bytes()})
 
@@ -176,16 +174,18 @@ class _Found(NamedTuple):
     """What is to be entered of a module."""
 
     findings: Findings
+    """Where ``collected`` is given, the entry that their state names is yet to be made."""
     collected: Collected | None
     """What its state is to name; None where what it names stands."""
     sketch: bytes | None = None
     """The list of its tests, where that was made anew."""
 
 
-def _enter(table: Settled, untrue: int, found: Sequence[_Found], lists: Lists, world: World) -> dict[str, bytes]:
+def _enter(table: Settled, untrue: int, found: Sequence[_Found], store: Store, world: World) -> dict[str, bytes]:
     """What is to be stored besides the table."""
-    from pytest_perfcache.run.lists import packed
+    from pytest_perfcache.run.lists import Lists, packed  # an unchanged run needs none
 
+    lists = Lists(store)
     run, added = packed({one.findings.path: one.collected for one in found if one.collected is not None})
     for findings, collected, sketch in found:
         if collected is None:
@@ -245,7 +245,8 @@ class _Settler(NamedTuple):
                 told[nodeid] = record.told
             seconds += self._seconds(path, nodeid)
             oldest = min(oldest, record.recorded_at)
-        facts = self._join(path, recorded, standing, named=collection.named)
+        ran, held = _facts_of(recorded), _facts_of(standing)
+        facts = self._join(path, ran, held, named=collection.named)
         if facts is None:
             return None
         state = State(
@@ -262,7 +263,7 @@ class _Settler(NamedTuple):
             told={row.nodeid: row.plain() for row in _retold(collection, told)},
         )
         findings = Findings(path, facts, state, doubtful=collection.parametrized)
-        return _Found(findings, collection.collected(_facts_of((*recorded, *standing))), collection.sketch)
+        return _Found(findings, collection.collected(ran | held), collection.sketch)
 
     def find_again(self, path: str, upheld: Upheld) -> _Found | None:
         """The same of a module that was not collected, since nothing that its state stands on changed in fact."""
@@ -273,22 +274,22 @@ class _Settler(NamedTuple):
         standing = [record for record in records if record is not None]
         if len(standing) < len(records):
             return None
-        traces = [Trace(tuple(collected.list_facts)), *(record.facts for record in standing)]
-        joined = self._join(path, (), traces, named=path in self.chosen.named)
+        held = _facts_of(record.facts for record in standing).union(collected.list_facts)
+        joined = self._join(path, (), held, named=path in self.chosen.named)
         if joined is None:
             return None
         # The records that hold may be others than those that the state was made of.
         state = state._replace(oldest=min([state.oldest, *(record.recorded_at for record in standing)]))
         findings = Findings(path, joined, state, doubtful=False)
-        return _Found(findings, collected.with_tests_on(_facts_of(traces)))
+        return _Found(findings, collected.with_tests_on(held))
 
     def _join(
-        self, path: str, recorded: Iterable[Trace], standing: Iterable[Trace], *, named: bool
+        self, path: str, ran: Iterable[Fact], held: Iterable[Fact], *, named: bool
     ) -> dict[str, Fingerprint] | None:
-        """What a state depends on. ``standing``: what holds of earlier traces."""
+        """What a state depends on. ``ran``: what this run found; ``held``: what was known before, and holds."""
         asked = [Fact(_NAMED + path, _YES)] if named else []
-        holding = self._as_now(_files_of(standing))
-        return _joined((*_files_of(recorded), *holding, *self._of_the_run(), *asked))
+        holding = self._as_now(whole_files(held))
+        return _joined((*whole_files(ran), *holding, *self._of_the_run(), *asked))
 
     def _recorded(self, path: str, nodeid: str, history: History) -> Record | None:
         known = self.learnt.get(path, {}).get(nodeid)
@@ -337,10 +338,6 @@ def _words(sketch: Sketch, item: ItemSketch) -> tuple[str, ...]:
 
 def _facts_of(traces: Iterable[Trace]) -> set[Fact]:
     return set[Fact]().union(*distinct_groups(traces))
-
-
-def _files_of(traces: Iterable[Trace]) -> set[Fact]:
-    return whole_files(_facts_of(traces))
 
 
 def _joined(facts: Iterable[Fact]) -> dict[str, Fingerprint] | None:

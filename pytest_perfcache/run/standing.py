@@ -14,12 +14,7 @@ from pytest_perfcache.run.circumstances import Circumstances
 from pytest_perfcache.run.config import settings_of
 from pytest_perfcache.run.garbage import undisturbed
 from pytest_perfcache.run.memory import Memory
-from pytest_perfcache.run.settling import (
-    chosen_by,
-    read_table,
-    sketch_key,
-    untrue_facts,
-)
+from pytest_perfcache.run.settling import chosen_by, read_table, sketch_key, untrue_facts
 
 if TYPE_CHECKING:
     from pytest_perfcache.decide.collected import Collected

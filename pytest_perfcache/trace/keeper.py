@@ -36,8 +36,8 @@ class Keeper:
     ``unseen``: units that entered it without one, and may have changed its globals; ``exact``: it always has one;
     ``on_demand``: it is called since something is not there, and stores it; ``depth``: how many of its scopes are
     open; ``told``: the variables that are to be known when it starts; ``own``: of a property, the argument that the
-    value belongs to;
-    ``keys``: arguments by which it looks up loaded modules; ``tested``: what it tests of arguments that others fill.
+    value belongs to; ``keys``: arguments by which it looks up loaded modules; ``tested``: what it tests of arguments
+    that others fill.
     """
 
     __slots__ = (
