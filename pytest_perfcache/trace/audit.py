@@ -13,6 +13,7 @@ import weakref
 from _thread import get_ident
 from collections.abc import Callable
 from importlib.util import find_spec
+from stat import S_ISLNK
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,8 @@ _IMPORTLIB: Final = ("<frozen importlib._bootstrap", os.path.join(_STDLIB, "impo
 _METADATA: Final = os.path.join(_STDLIB, "importlib", "metadata", "")
 _SITE: Final = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _getframe: Final = sys._getframe  # tests take it away from `sys`
+_lstat: Final = os.lstat
+"""Before others, and we, put something else in its place."""
 _DEPTH: Final = 6
 """Frames between the code that causes an event and the question who asks: handler, look, guard, handle, hook."""
 _ATTRIBUTE: Final = "object.__getattr__"
@@ -86,7 +89,7 @@ class AuditObserver:
             "os.mkdir": self._mkdir,
             "os.rename": self._rename,
             "os.link": self._rename,
-            "os.remove": lambda *_: inputs.removed(),
+            "os.remove": self._remove,
             "os.symlink": self._rename,
             "sqlite3.connect": self._database,
             "socket.bind": self._bind,
@@ -110,6 +113,8 @@ class AuditObserver:
     def handle(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "open" and not args[2] & _CHANGING and self._inputs.is_foreign(args[0]):
             return  # most of what is opened, and not worth the question who asks
+        if event == _ATTRIBUTE and not self._is_traced(args[0]):
+            return  # pytest asks for the signature of each of its own fixtures, in each test
         handler = self._handlers[event]
         self.guarded(lambda: handler(*args))
 
@@ -155,6 +160,11 @@ class AuditObserver:
         name = _path(target)
         if name is not None:
             self._inputs.linked(name)
+
+    def _remove(self, path: Any, directory: int) -> None:
+        """``directory``: the open one from which the path leads, -1 where there is none."""
+        if _is_link(path, None if directory < 0 else directory):
+            self._inputs.removed_link()
 
     def _database(self, path: object) -> None:
         name = _path(path)
@@ -204,12 +214,15 @@ class AuditObserver:
         if name not in PROBES and not harness_asks(_DEPTH):
             self._recorder.spoil(f"starts a program: {name or 'a copy of itself'}")
 
-    def _defaults(self, function: object, _name: str) -> None:
+    def _is_traced(self, function: object) -> bool:
+        """Whether this is a function of the project."""
+        return type(function) is FunctionType and self._recorder.calls.number_of(function.__code__) is not None
+
+    def _defaults(self, function: FunctionType, _name: str) -> None:
         """Whoever calls the function depends on its defaults anyway; a library may keep what it saw of them."""
-        if type(function) is FunctionType:
-            asker = _asker(_DEPTH)
-            if asker is not None:
-                self._recorder.add_defaults(function.__code__, everywhere=not self._places.is_project(asker))
+        asker = _asker(_DEPTH)
+        if asker is not None:
+            self._recorder.add_defaults(function.__code__, everywhere=not self._places.is_project(asker))
 
     def _spawn(self, path: object, *_: object) -> None:
         if not self.spawning() and not harness_asks(_DEPTH):
@@ -311,6 +324,13 @@ def _is_here(host: object) -> bool:
     """Whether a host is this one, or needs no look-up."""
     name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
     return name is None or name in ("", "localhost") or not str(name).translate(_NUMERIC)
+
+
+def _is_link(path: Any, directory: int | None) -> bool:
+    try:
+        return S_ISLNK(_lstat(path, dir_fd=directory).st_mode)
+    except OSError:  # it is not there, which whoever removes it is going to be told
+        return False
 
 
 def _path(path: object) -> str | None:

@@ -71,10 +71,10 @@ class EnvironObserver:
 
 
 def _note(inputs: Inputs, key: object, value: str | bytes | None) -> None:
-    if not isinstance(key, str | bytes) or _harness(_getframe(2)):
+    if not isinstance(key, str | bytes) or inputs.is_read(key):
         return
     name = os.fsdecode(key)
-    if name not in VOLATILE_VARIABLES:
+    if name not in VOLATILE_VARIABLES and not _harness(_getframe(2)):
         inputs.read_variable(name, None if value is None else os.fsdecode(value))
 
 

@@ -56,9 +56,9 @@ class Inputs:
         self._setters: dict[str, Unit] = {}
         self._moved: set[str] = set()
         self._names: dict[str, str] = {}
-        """Absolute paths → paths from the root, until a link is made."""
+        """Absolute paths → paths from the root, until a link is made or removed."""
         self._looked: dict[str, str] = {}
-        """Absolute paths that were looked at → the keys of their inputs, until the run makes something."""
+        """Absolute paths that were looked at → the keys of their inputs, until the run writes there, or moves more."""
         self._distributions: Distributions | None = None
 
     def is_foreign(self, path: object) -> bool:
@@ -85,6 +85,10 @@ class Inputs:
 
     def looked_at(self, path: str) -> None:
         """What ``os.stat`` tells of a path was asked for."""
+        known = self._looked.get(path)
+        if known is not None:
+            self._recorder.add_input(known)
+            return
         full = os.path.abspath(path)
         if self._own(full):
             return
@@ -108,16 +112,17 @@ class Inputs:
 
     def wrote(self, path: str) -> None:
         """A file was opened for writing, created or moved to: what it holds from now on is no input."""
-        self._looked.clear()
-        self._written.setdefault(os.path.abspath(path), self._recorder.current)
+        full = os.path.abspath(path)
+        self._looked.pop(full, None)
+        self._written.setdefault(full, self._recorder.current)
 
     def linked(self, path: str) -> None:
         """A path was moved there, or a link was created."""
         self.wrote(path)
-        self.removed()
+        self.removed_link()
 
-    def removed(self) -> None:
-        """Something was taken away: names behind it may mean something else from now on, as with a new link."""
+    def removed_link(self) -> None:
+        """A link was taken away: names behind it may mean something else from now on, as with a new one."""
         self._names.clear()
         self._looked.clear()
 
@@ -132,6 +137,12 @@ class Inputs:
             self._setters.pop(name, None)
         else:
             self._setters[name] = self._recorder.current
+
+    def is_read(self, name: object) -> bool:
+        """Whether who is at work now depends already on this variable, and on nobody else for it."""
+        if type(name) is not str or name in self._setters:
+            return False
+        return self._recorder.has_input(f"{Kind.ENVIRONMENT}:{name}")
 
     def read_variable(self, name: str, value: str | None) -> None:
         """An environment variable was read. One that the run itself set is no input; who set it counts."""
