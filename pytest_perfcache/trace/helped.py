@@ -13,7 +13,7 @@ import weakref
 from functools import partial
 from itertools import pairwise
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_perfcache.trace.containers import (
     CACHES,
@@ -31,7 +31,7 @@ from pytest_perfcache.trace.looking import attributes, is_referable
 from pytest_perfcache.trace.versions import PLAIN, is_scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import CodeType
 
     from pytest_perfcache.trace.keeper import Keeper
@@ -84,6 +84,8 @@ BUILDERS: Final = frozenset(("__init__", "__post_init__", "__set_name__", "__set
 _identity: Final = object.__hash__  # `id` is an audit event
 _MISSING: Final = object()
 _State: TypeAlias = tuple[int, int]
+Path: TypeAlias = tuple[str, ...]
+"""Names of attributes that lead from an object to what is tested."""
 _MANY: Final = 1000
 """Objects that are remembered before those that are gone are dropped."""
 
@@ -227,38 +229,27 @@ def _is_test(code: CodeType, following: list[Instruction]) -> bool:
     return len(following) > 1 and first.name.startswith("LOAD_") and following[1].name.startswith(_COMPARISONS)
 
 
-class _Open(NamedTuple):
-    """What was found at the start of a function. ``depth``: scopes that were open around its own."""
-
-    depth: int
-    keeper: Keeper
-    unit: Unit
-    instance: Callable[[], object]
-    attribute: str
-    before: _State
-
-
 class Helped:
     """Which objects were filled while such functions ran."""
 
     def __init__(self) -> None:
-        self.open: list[_Open] = []
+        self.open: list[tuple[int, Keeper, Unit, Callable[[], object], Sequence[Path], list[_State]]] = []
+        """What was found at the start of functions, after the number of scopes that were open around their own."""
         self._filled: dict[tuple[int, int], tuple[Callable[[], object] | None, str]] = {}
         """Function and object → the object, None where it can not be referred to weakly, so that its place must do;
         and the name of the unit that filled it."""
         self._many = _MANY
 
-    def begin(self, keeper: Keeper, variables: Mapping[str, Any], unit: Unit, depth: int) -> None:
+    def begin(self, keeper: Keeper, values: Sequence[object], unit: Unit, depth: int) -> None:
         """The function starts: stand on its scope where it was seen to fill one of its arguments."""
-        for path in keeper.tested:
-            name, _, attribute = path.partition(".")
-            instance = variables.get(name)
+        for at, paths in keeper.paths:
+            instance = values[at]
             if is_scalar(instance):
                 continue
             self.find(keeper, instance, unit)
             if not keeper.loose:
                 reference = _reference(instance) or partial(_itself, instance)
-                self.open.append(_Open(depth, keeper, unit, reference, attribute, _state(instance, attribute)))
+                self.open.append((depth, keeper, unit, reference, paths, _states(instance, paths)))
 
     def find(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Stand on the function's scope where an earlier unit was seen to fill this object in it."""
@@ -269,10 +260,10 @@ class Helped:
 
     def end(self, depth: int) -> None:
         """The scopes from this depth on are closed: note what was filled in them."""
-        while self.open and self.open[-1].depth >= depth:
-            _, keeper, unit, reference, attribute, before = self.open.pop()
+        while self.open and self.open[-1][0] >= depth:
+            _, keeper, unit, reference, paths, before = self.open.pop()
             instance = reference()
-            if instance is not None and _state(instance, attribute) != before:
+            if instance is not None and _states(instance, paths) != before:
                 self._filled[keeper.number, _identity(instance)] = _reference(instance), unit.name
         if len(self._filled) > self._many:
             kept = {key: one for key, one in self._filled.items() if one[0] is None or one[0]() is not None}
@@ -287,23 +278,29 @@ def _itself(instance: object) -> object:
     return instance
 
 
-def _state(instance: object, attribute: str) -> _State:
-    """What is compared: the attribute and how much it holds; of the whole object where there is no such attribute.
+def _states(instance: object, paths: Sequence[Path]) -> list[_State]:
+    """What is compared: the attributes and how much they hold; of the whole object where there is no such attribute.
 
     Nothing of it is held, so that objects go when they would.
     """
-    *path, last = attribute.split(".")
-    for name in path:
-        instance = _value(instance, name)
-    value = _value(instance, last)
-    if value is _MISSING:
-        return 0, hash(tuple(map(_identity, attributes(instance).values())))
-    return _identity(value), len(value) if type(value) in PLAIN else 0  # type: ignore[arg-type]
+    own = attributes(instance)
+    states = []
+    for path in paths:
+        holder, held = instance, own
+        for name in path[:-1]:
+            holder = _value(holder, held, name)
+            held = attributes(holder)
+        value = _value(holder, held, path[-1])
+        if value is _MISSING:
+            states.append((0, hash(tuple(map(_identity, held.values())))))
+        else:
+            states.append((_identity(value), len(value) if type(value) in PLAIN else 0))  # type: ignore[arg-type]
+    return states
 
 
-def _value(instance: object, attribute: str) -> object:
-    """That of an attribute that the object has itself."""
-    value = attributes(instance).get(attribute, _MISSING)
+def _value(instance: object, held: Mapping[str, object], attribute: str) -> object:
+    """That of an attribute that the object has itself, in what it ``held`` or in a slot."""
+    value = held.get(attribute, _MISSING)
     return _in_slot(instance, attribute) if value is _MISSING else value
 
 

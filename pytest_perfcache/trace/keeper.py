@@ -11,8 +11,9 @@ from pytest_perfcache.trace.unit import Unit
 from pytest_perfcache.trace.versions import find, same, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
+    from pytest_perfcache.trace.helped import Path
     from pytest_perfcache.trace.versions import Version
 
 _PATIENCE: Final = 20
@@ -37,7 +38,9 @@ class Keeper:
     ``on_demand``: it is called since something is not there, and stores it; ``depth``: how many of its scopes are
     open; ``told``: the variables that are to be known when it starts; ``own``: of a property, the argument that the
     value belongs to; ``keys``: arguments by which it looks up loaded modules; ``tested``: what it tests of arguments
-    that others fill.
+    that others fill; ``noted``: which of the variables that are told have their objects noted with the units that meet
+    them, by place and name, and whether always or only since it had no scope; ``paths``: attributes that are tested,
+    by the place of the variable.
     """
 
     __slots__ = (
@@ -61,9 +64,11 @@ class Keeper:
         "name",
         "named",
         "namespace",
+        "noted",
         "number",
         "on_demand",
         "own",
+        "paths",
         "patience",
         "readers",
         "tested",
@@ -106,6 +111,29 @@ class Keeper:
         )
         self.loose = self.was_loose = False
         self.unseen: list[Unit] = []
+        self.arrange()
+
+    def arrange(self) -> None:
+        """Find the places of what matters among the values that are told when it starts."""
+        place = {name: at for at, name in enumerate(self.told)}
+        names = (self.own,) if self.own else self.heads if self.was_loose else self.holders
+        self.noted = tuple((place[name], name, bool(self.own) or name in self.holders) for name in names)
+        paths: dict[int, list[Path]] = {}
+        for tested in self.tested:
+            name, *path = tested.split(".")
+            paths.setdefault(place[name], []).append(tuple(path))
+        self.paths = tuple((at, tuple(found)) for at, found in paths.items())
+
+    def belongs_to(self, own: str) -> None:
+        """It computes a property of its argument ``own``."""
+        self.own = own
+        self.told = tuple(dict.fromkeys((*self.told, own)))
+        self.arrange()
+
+    def loosen(self) -> None:
+        """It has no scope from now on."""
+        self.loose = self.was_loose = True
+        self.arrange()
 
     def lend(self, unit: Unit) -> None:
         """The unit met what is kept.
@@ -138,20 +166,13 @@ class Keeper:
         """Whether the globals of its module are to be known when it starts."""
         return self.on_demand or (bool(self.globals) and self.namespace is None)
 
-    @property
-    def noted(self) -> tuple[str, ...]:
-        """The variables whose objects are noted with the units that meet them."""
-        if self.own:
-            return (self.own,)
-        return self.heads if self.was_loose else self.holders
-
-    def note_namespace(self, namespace: dict[str, Any], found: Mapping[str, object]) -> None:
-        """It starts with these globals, and with what was ``found`` of its variables."""
+    def note_namespace(self, namespace: dict[str, Any], values: Sequence[object]) -> None:
+        """It starts with these globals, and with these values of its variables."""
         if self.globals and self.namespace is None:
             self.note_globals(namespace)
         if self.on_demand:
-            for holder in self.noted:
-                self.note_filled(found.get(holder), namespace)
+            for at, _, _ in self.noted:
+                self.note_filled(values[at], namespace)
 
     def note_globals(self, namespace: dict[str, Any]) -> None:
         """It runs with these globals, the first time in this unit."""

@@ -32,14 +32,14 @@ from pytest_perfcache.trace.unreferable import Unreferable
 from pytest_perfcache.trace.versions import SMALL, is_bare, is_scalar, same, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import FrameType
 
     from pytest_perfcache.trace.calls import CallTracer
     from pytest_perfcache.trace.codes import Codes
 
     _Names: TypeAlias = tuple[str, ...]
-    _Found: TypeAlias = Mapping[str, Any]
+    _Values: TypeAlias = tuple[object, ...]
     _Globals: TypeAlias = dict[str, Any] | None
 
 _ACTIVATIONS: Final = 500
@@ -97,8 +97,7 @@ class Kept:
     def add_property(self, number: int, own: str) -> None:
         """A ``functools.cached_property`` was put around the function, whose first argument has this name."""
         keeper = self._exact(number)
-        keeper.own = own
-        keeper.told = tuple(dict.fromkeys((*keeper.told, own)))
+        keeper.belongs_to(own)
 
     def add_defaults(self, number: int, defaults: Iterable[object]) -> None:
         """The function has default values that can be changed."""
@@ -121,18 +120,18 @@ class Kept:
         """The function starts; ``frame`` is its own."""
         keeper = self._keepers.get(number) or self._keeper(number)
         unit = self._current()
-        found = frame.f_locals if frame is not None and keeper.told else {}  # made anew at each look
-        if frame is not None:
-            for name in keeper.keys:
-                self.look_up(found.get(name))
+        values: _Values = ()
+        if frame is not None and keeper.told:
+            values = tuple(map(frame.f_locals.get, keeper.told))
+            self._look_up_keys(keeper, values)
         if frame is None or unit is None:
             self._count(keeper, unit)
         else:
             outer = frame.f_code.co_freevars if keeper.told else ()
-            self._begin(keeper, unit, found, outer, frame.f_globals)
+            self._begin(keeper, unit, values, outer, frame.f_globals)
 
     def meets(
-        self, number: int, names: _Names, values: tuple[object, ...], outer: _Names = (), namespace: _Globals = None
+        self, number: int, names: _Names, values: _Values, outer: _Names = (), namespace: _Globals = None
     ) -> bool:
         """The function starts with these values; whether its start needs no more than this."""
         keeper = self._keepers.get(number) or self._keeper(number)
@@ -144,13 +143,15 @@ class Kept:
             self._meet_loosely(keeper, values, unit)
             if keeper.loose:
                 return True
-        found = dict(zip(names, values, strict=True))
-        for name in keeper.keys:
-            self.look_up(found.get(name))
-        self._begin(keeper, unit, found, outer, namespace)
+        self._look_up_keys(keeper, values)
+        self._begin(keeper, unit, values, outer, namespace)
         return True
 
-    def _meet_loosely(self, keeper: Keeper, holders: tuple[object, ...], unit: Unit) -> None:
+    def _look_up_keys(self, keeper: Keeper, values: _Values) -> None:
+        for name in keeper.keys:
+            self.look_up(values[keeper.told.index(name)])
+
+    def _meet_loosely(self, keeper: Keeper, holders: _Values, unit: Unit) -> None:
         try:
             for holder in holders:
                 if keeper.tested:
@@ -159,8 +160,8 @@ class Kept:
         except Exception as error:
             unit.spoil(keeper.failure(error))
 
-    def _begin(self, keeper: Keeper, unit: Unit, found: _Found, outer: _Names, namespace: _Globals) -> None:
-        """``found``: what matters of its variables; ``outer``: names of those of the functions around it."""
+    def _begin(self, keeper: Keeper, unit: Unit, values: _Values, outer: _Names, namespace: _Globals) -> None:
+        """``values``: of the variables that it is to be told of; ``outer``: names of those of the functions around."""
         was_loose = keeper.loose
         if not was_loose:
             self._gather()
@@ -169,8 +170,8 @@ class Kept:
             keeper.given_by(unit)
         try:
             if namespace is not None:
-                keeper.note_namespace(namespace, found)
-            self._look(keeper, unit, found, outer)
+                keeper.note_namespace(namespace, values)
+            self._look(keeper, unit, values, outer)
         except Exception as error:
             unit.spoil(keeper.failure(error))
         if not keeper.loose:
@@ -258,7 +259,7 @@ class Kept:
 
     def _loosen(self, keeper: Keeper) -> None:
         """Take the scope from a function that was not found to keep anything for long."""
-        keeper.loose = keeper.was_loose = True
+        keeper.loosen()
         self.loose.add(keeper.number)
 
     def _keeper(self, number: int) -> Keeper:
@@ -270,29 +271,30 @@ class Kept:
             found = self._keepers[number] = Keeper(number, qualname.rpartition(".")[2], unit, state)
         return found
 
-    def _look(self, keeper: Keeper, unit: Unit, found: _Found, outer: _Names) -> None:
+    def _look(self, keeper: Keeper, unit: Unit, values: _Values, outer: _Names) -> None:
         if keeper.defaults and keeper.activations == 1:
             keeper.defaults = [(value, version(value)) for value, _ in keeper.defaults]
-        if keeper.tested:
-            self._helped.begin(keeper, found, unit, len(self.open))
-        for holder in keeper.noted:
-            value = found.get(holder)
-            if holder in outer:
+        if keeper.paths:
+            self._helped.begin(keeper, values, unit, len(self.open))
+        for at, holder, always in keeper.noted:
+            value = values[at]
+            if outer and holder in outer:
                 keeper.exact = True
-            if holder in outer and issubclass(type(value), _PLACEHOLDERS):
-                self._compare(keeper, holder, value, unit)
-            elif keeper.loose or keeper.own or holder in keeper.holders:
+                if issubclass(type(value), _PLACEHOLDERS):
+                    self._compare(keeper, holder, value, unit)
+                    continue
+            if always or keeper.loose:
                 self._meet(keeper, value, unit)
             else:
                 self._meet_again(value, unit)
 
     def _meet(self, keeper: Keeper, instance: object, unit: Unit) -> None:
         """Note the object that the function works on; stand on what is kept if an earlier unit met it."""
-        if is_scalar(instance):
-            return
         number = _identity(instance)
         known = self._met.get(number)
         if known is None or known[0]() is not instance:
+            if is_scalar(instance):
+                return
             if not is_referable(instance):
                 self._meet_unreferable(keeper, instance, unit)
                 return

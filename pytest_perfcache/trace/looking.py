@@ -12,9 +12,12 @@ from types import MappingProxyType
 from typing import Any, Final, TypeGuard, TypeVar
 
 _Kind = TypeVar("_Kind")
-_WEAK_REFERENCES: Final[Any] = type.__dict__["__weakrefoffset__"]
-_DICTIONARY: Final[Any] = type.__dict__["__dictoffset__"]
+_weak_references: Final[Any] = type.__dict__["__weakrefoffset__"].__get__
+_dictionary: Final[Any] = type.__dict__["__dictoffset__"].__get__
 """Where objects of a type have these, 0 where they have none; a class's own attribute of that name is not asked."""
+_own_attribute: Final = object.__getattribute__
+_OTHERWISE: Final = (type, threading.local)
+"""Whose attributes are found in another way."""
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -25,17 +28,14 @@ def is_a(value: object, kind: type[_Kind]) -> TypeGuard[_Kind]:
 
 def attributes(value: object) -> Mapping[str, object]:
     """What ``vars()`` would give, or nothing."""
-    if is_a(value, type):
-        members: Mapping[str, object] = type.__getattribute__(value, "__dict__")
-        return members
     kind = type(value)
-    if issubclass(kind, threading.local):
-        found: dict[str, object] = vars(value)
-        return found
-    if not _DICTIONARY.__get__(kind):
+    if issubclass(kind, _OTHERWISE):
+        members: Mapping[str, object] = type.__getattribute__(value, "__dict__") if is_a(value, type) else vars(value)
+        return members
+    if not _dictionary(kind):
         return _NOTHING
     try:
-        found = object.__getattribute__(value, "__dict__")
+        found = _own_attribute(value, "__dict__")
     except AttributeError:
         return _NOTHING
     return found if type(found) is dict else _NOTHING
@@ -43,7 +43,7 @@ def attributes(value: object) -> Mapping[str, object]:
 
 def is_referable(value: object) -> bool:
     """Whether weak references to the object can be made."""
-    return bool(_WEAK_REFERENCES.__get__(type(value)))
+    return bool(_weak_references(type(value)))
 
 
 def file_of(module: object) -> str | None:

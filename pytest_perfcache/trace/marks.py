@@ -149,6 +149,8 @@ class MarkTracer:
 
     def take(self) -> list[int]:
         hits, armed = self._hits, self._armed
+        if not hits:
+            return []
         hit = [*hits]
         hits.clear()  # no other thread got its turn since: see the mark
         # After that, not before: what is entered between would be forgotten here, and never be noted again.

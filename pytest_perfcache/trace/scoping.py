@@ -27,13 +27,13 @@ class OpenScopes:
     def __init__(self, awaited: set[int]) -> None:
         self._awaited = awaited
         self.keepers: list[Keeper] = []
-        self._ran: list[set[int]] = []
-        """Functions that ran in the scope in the same place, and that nobody was told of."""
+        self._ran: list[set[int] | None] = []
+        """Functions that ran in the scope in the same place, and that nobody was told of; None where there are none."""
 
     def open(self, keeper: Keeper, *, awaited: bool = True) -> None:
         """``awaited``: whether its return will close the scope."""
         self.keepers.append(keeper)
-        self._ran.append(set())
+        self._ran.append(None)
         keeper.depth += 1
         if awaited:
             self._awaited.add(keeper.number)
@@ -42,7 +42,12 @@ class OpenScopes:
 
     def note(self, numbers: Iterable[int], unit: Unit) -> None:
         """These functions ran, while ``unit`` was at work."""
-        (self._ran[-1] if self._ran else unit.blocks).update(numbers)
+        if not self._ran:
+            unit.blocks.update(numbers)
+        elif (ran := self._ran[-1]) is None:
+            self._ran[-1] = set(numbers)
+        else:
+            ran.update(numbers)
 
     def close(self, keeper: Keeper, unit: Unit) -> None:
         """Close the innermost scope of this keeper, and those that were left open in it by exceptions."""
@@ -51,11 +56,9 @@ class OpenScopes:
             last.depth -= 1
             if not last.depth:
                 self._awaited.discard(last.number)
-            last.unit.blocks |= ran
-            if self._ran:
-                self._ran[-1] |= ran
-            else:
-                unit.blocks |= ran
+            if ran is not None:
+                last.unit.blocks |= ran
+                self.note(ran, unit)
             if last is keeper:
                 return
 
@@ -65,9 +68,9 @@ class OpenScopes:
             return
         ran: set[int] = set()
         for keeper, own in zip(reversed(self.keepers), reversed(self._ran), strict=True):
-            ran |= own
-            own.clear()
+            ran |= own or set()
             keeper.unit.blocks |= ran
+        self._ran = [None] * len(self._ran)
         unit.blocks |= ran
 
     def clear(self) -> None:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _FIXED: Final = (BuiltinFunctionType, str, bytes, int, float, complex, tuple, frozenset)
 SMALL: Final = (str, bytes, int, float, complex, bool, type(None))
-_SCALARS: Final = frozenset((*SMALL, object))
 _identity: Final = object.__hash__
 """Tells objects apart as ``id`` does, which is an audit event and so many times slower."""
 _SMALL_KINDS: Final = frozenset(map(_identity, SMALL))
 """Types by identity: a metaclass may give them a hash of its own."""
+_SCALAR_KINDS: Final = _SMALL_KINDS | {_identity(object)}
 _IMMUTABLE: Final = 1 << 8
 """``Py_TPFLAGS_IMMUTABLETYPE``: no attribute of the type can be set."""
 PLAIN: Final = (dict, list, set)
@@ -91,9 +91,11 @@ def same(one: Version, other: Version) -> bool:
 def is_scalar(value: object) -> bool:
     """Whether nothing can be kept in the value: a number, a text, a type such as ``object``, or a tuple of such."""
     kind = type(value)
+    if _identity(kind) in _SCALAR_KINDS:
+        return True
     if kind is tuple or kind is frozenset:
         return all(map(_is_fixed, value))  # type: ignore[call-overload]
-    return _is_fixed(value)
+    return type(value) is type and value.__flags__ & _IMMUTABLE != 0
 
 
 def is_bare(value: object) -> bool:
@@ -102,4 +104,4 @@ def is_bare(value: object) -> bool:
 
 
 def _is_fixed(value: object) -> bool:
-    return type(value) in _SCALARS or (type(value) is type and value.__flags__ & _IMMUTABLE != 0)
+    return _identity(type(value)) in _SCALAR_KINDS or (type(value) is type and value.__flags__ & _IMMUTABLE != 0)
