@@ -162,10 +162,6 @@ class Keeper:
             self.copy.take_in(self.unit)
         return self.copy
 
-    def needs_namespace(self) -> bool:
-        """Whether the globals of its module are to be known when it starts."""
-        return self.on_demand or (bool(self.globals) and self.namespace is None)
-
     def note_namespace(self, namespace: dict[str, Any], values: Sequence[object]) -> None:
         """It starts with these globals, and with these values of its variables."""
         if self.globals and self.namespace is None:

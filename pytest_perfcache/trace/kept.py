@@ -137,13 +137,16 @@ class Kept:
         keeper = self._keepers.get(number) or self._keeper(number)
         unit = self._current()
         # Functions of one name, such as a property's, may differ in what is to be known of them.
-        if unit is None or keeper.told != names or (namespace is None and keeper.needs_namespace()):
+        if unit is None or keeper.told != names:
+            return False
+        if namespace is None and (keeper.on_demand or (keeper.globals and keeper.namespace is None)):
             return False
         if keeper.loose and not keeper.globals:
             self._meet_loosely(keeper, values, unit)
             if keeper.loose:
                 return True
-        self._look_up_keys(keeper, values)
+        if keeper.keys:
+            self._look_up_keys(keeper, values)
         self._begin(keeper, unit, values, outer, namespace)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Unit:
         self.elsewhere = 0
         self.imports: set[str] = set()
         self.untracked = ""
-        self.summary = Summary((0, 0, 0), 0, 0)
+        self.summary = Summary(0, 0, 0)
 
     def stand_on(self, other: Unit) -> None:
         """Depend on all that another unit touches."""
@@ -92,18 +93,19 @@ class Unit:
 
     def summed_up(self, codes: Codes) -> Summary:
         """What it touched so far; made anew where that has grown, for nothing is ever taken out."""
-        sizes = len(self.blocks), len(self.ran_elsewhere), len(self.modules)
-        if sizes != self.summary.sizes:
-            here, files = mask_of(self.blocks), {codes.files[number] for number in self.blocks}
+        size = len(self.blocks) + len(self.ran_elsewhere) + len(self.modules)
+        if size != self.summary.size:
+            here, files = mask_of(self.blocks), set(map(codes.files.__getitem__, self.blocks))
             files.update(map(codes.file, self.modules))
-            self.summary = Summary(sizes, here | mask_of(self.ran_elsewhere), mask_of(files))
+            self.summary = Summary(size, here | mask_of(self.ran_elsewhere), mask_of(files))
         return self.summary
 
 
 class Summary(NamedTuple):
     """Bit masks: of the functions that ran in a unit, here or in child processes, and of the modules touched here."""
 
-    sizes: tuple[int, int, int]
+    size: int
+    """How much it held then."""
     blocks: int
     files: int
 
@@ -157,12 +159,12 @@ def numbers_in(mask: int) -> list[int]:
 def whole(units: Iterable[Unit]) -> list[Unit]:
     """The units with all their parts, each once."""
     found: dict[Unit, None] = {}
-    waiting = list(units)
-    while waiting:
-        unit = waiting.pop()
-        if unit not in found:
-            found[unit] = None
-            waiting += unit.parts
+    following = dict.fromkeys(units)
+    while following:
+        found |= following
+        # Thousands of imports may be parts of each other.
+        more = dict.fromkeys(chain.from_iterable([unit.parts for unit in following]))
+        following = {unit: None for unit in more if unit not in found}
     return list(found)
 
 
