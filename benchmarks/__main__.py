@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("corpus", "suites", "timing", "soundness", "scheduling", "tracing", "uncacheable", "startup", "guard")
+NAMES = (
+    "corpus",
+    "suites",
+    "timing",
+    "soundness",
+    "scheduling",
+    "tracing",
+    "uncacheable",
+    "startup",
+    "guard",
+    "recording",
+)
 
 
 def main(arguments: list[str]) -> int:
