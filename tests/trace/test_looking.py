@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_perfcache.trace.looking import attributes, is_referable
+from pytest_perfcache.trace.versions import is_scalar
 
 
 class Plain:
@@ -91,3 +92,18 @@ def test_an_attribute_that_only_stands_for_the_dictionary_is_not_asked() -> None
             raise AssertionError("asked")
 
     assert attributes(Proxy()) == {}
+
+
+def test_a_metaclass_is_not_asked_whether_a_value_is_a_scalar() -> None:
+    class Loud(type):
+        def __hash__(cls) -> int:
+            raise AssertionError("asked")
+
+        def __eq__(cls, other: object) -> bool:
+            raise AssertionError("asked")
+
+    class OfLoud(metaclass=Loud):
+        pass
+
+    assert not any(map(is_scalar, (OfLoud(), OfLoud, (OfLoud(), 1))))
+    assert all(map(is_scalar, (None, 1, "one", object(), int, (1, "one"))))
