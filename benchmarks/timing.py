@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EMPTY = "perfbench_empty"
+ALONE = "plain: only the tests that enter the edited body"
+"""What nobody has who does not know these tests, and so the least that an edited run can be asked for."""
 Sample = tuple[float, int]
 
 
@@ -62,6 +64,7 @@ class Timer:
         yield "empty run (no collection)", self.run("plain", arguments=(empty,))
         yield "empty run (everything deselected)", self.run("plain", "-k", "perfbench_selects_nothing")
         yield "collect only", self.run("plain", "--collect-only")
+        yield ALONE, self.run("plain", arguments=tuple(sorted(self.target.tests)))
         if self.workers:
             yield f"xdist, {self.workers} workers", self.run("plain", "-n", str(self.workers))
         if self.with_testmon:
@@ -162,13 +165,11 @@ def page(timings: list[Timing], python: str, command: str) -> str:
 
     rows = [cells(way, lambda timing, name: f"{timing.ratio(name, 'plain'):.2f}") for way in ways]
     unchanged = "perfcache: unchanged"
-    for base in ("empty run (no collection)", "testmon: unchanged"):
-        told = [
-            f"{timing.ratio(unchanged, base):.2f}" if {unchanged, base} <= timing.samples.keys() else ""
-            for timing in timings
-        ]
+    edit = "perfcache: one body edited"
+    for way, base in ((unchanged, "empty run (no collection)"), (unchanged, "testmon: unchanged"), (edit, ALONE)):
+        told = [f"{timing.ratio(way, base):.2f}" if {way, base} <= timing.samples.keys() else "" for timing in timings]
         if any(told):
-            rows.append((f"*{unchanged}, over {base}*", *told))
+            rows.append((f"*{way}, over {base}*", *told))
     ours = [timing if unchanged in timing.samples else None for timing in timings]
     rows.append(
         (

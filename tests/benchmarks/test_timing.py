@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.timing import Timing, merged
+from benchmarks.timing import ALONE, Timing, merged, page
 
 
 def timing(suite: str, seconds: float) -> Timing:
@@ -25,3 +25,14 @@ def test_a_suite_is_replaced_and_others_are_kept(tmp_path: Path) -> None:
 
 def test_the_first_measurement_stands_alone(tmp_path: Path) -> None:
     assert merged(tmp_path / "none.json", [timing("flask", 2.0)]) == [timing("flask", 2.0)]
+
+
+def test_an_edited_run_is_held_to_plain_pytest_of_the_tests_concerned_where_that_was_measured() -> None:
+    both, one = timing("flask", 2.0), timing("attrs", 4.0)
+    for found, seconds in ((both, 3.0), (one, 1.0)):
+        found.samples.update({"perfcache: recording": [(4.0, 1)], "perfcache: one body edited": [(seconds, 1)]})
+    both.samples[ALONE] = [(2.0, 1)]
+
+    rows = [line for line in page([both, one], "3.11", "command").splitlines() if f"over {ALONE}" in line]
+
+    assert rows == [f"| *perfcache: one body edited, over {ALONE}* | 1.50 |  |"]
