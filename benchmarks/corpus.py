@@ -46,6 +46,11 @@ class Baseline:
         """The tests that passed both times."""
         return frozenset(nodeid for nodeid, outcome in self.outcomes.items() if outcome == "passed")
 
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The tests that fail by themselves, and so run each time, whoever decides."""
+        return tuple(nodeid for nodeid, outcome in self.outcomes.items() if outcome in ("failed", "error"))
+
 
 @dataclass(frozen=True, slots=True)
 class Suite:

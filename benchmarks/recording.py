@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from benchmarks.corpus import Suite, add_common_options, suites, version_of
 from benchmarks.session import Tool, run_pytest
 from benchmarks.tables import PAGE, put, table
+from benchmarks.timing import CrashedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +55,8 @@ class Pairs:
 def measure(suite: Suite, rounds: int, order: random.Random) -> Pairs:
     """Measure one suite in a fresh copy; tests that fail plainly are left out."""
     checkout = suite.checkout("recording")
-    outcomes = suite.baseline().outcomes
-    left_out = [f"--deselect={nodeid}" for nodeid, outcome in outcomes.items() if outcome in ("failed", "error")]
+    baseline = suite.baseline()
+    left_out = [f"--deselect={nodeid}" for nodeid in baseline.failing]
     pairs: list[tuple[float, float]] = []
     for number in range(rounds + 1):
         seconds: dict[Tool, float] = {}
@@ -63,12 +64,12 @@ def measure(suite: Suite, rounds: int, order: random.Random) -> Pairs:
             checkout.forget()
             run = run_pytest(checkout, tool, *left_out, probes=())
             if run.returncode not in {0, 1}:
-                raise RuntimeError(f"pytest ended with {run.returncode}: {checkout.scratch / f'{tool}.log'}")
+                raise CrashedError(f"pytest ended with {run.returncode}: {checkout.scratch / f'{tool}.log'}")
             seconds[tool] = run.seconds
         if number:
             pairs.append((seconds["plain"], seconds["perfcache"]))
             print(f"  {number}: {seconds['plain']:.2f} s, {seconds['perfcache']:.2f} s", flush=True)
-    return Pairs(suite.spec.requirement, len(outcomes) - len(left_out), tuple(pairs))
+    return Pairs(suite.spec.requirement, len(baseline.outcomes) - len(left_out), tuple(pairs))
 
 
 def section(found: Sequence[Pairs], python: str, rounds: int) -> str:

@@ -137,8 +137,7 @@ def time_suite(suite: Suite, rounds: int, seed: int, testmon: bool, workers: int
     with ExitStack() as stack:
         path = checkout.tree / target.path
         stack.enter_context(edited(path, with_constant(path.read_bytes().decode(), 1).encode()))
-        failing = (nodeid for nodeid, outcome in suite.baseline().outcomes.items() if outcome in ("failed", "error"))
-        timer = Timer(checkout, target, testmon, has_plugin(suite), workers, tuple(failing))
+        timer = Timer(checkout, target, testmon, has_plugin(suite), workers, suite.baseline().failing)
         for number in range(rounds):
             for way, sample in timer.round():
                 samples.setdefault(way, []).append(sample)

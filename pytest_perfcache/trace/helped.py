@@ -246,8 +246,7 @@ class Helped:
             instance = values[at]
             if is_scalar(instance):
                 continue
-            if self._filled:
-                self.find(keeper, instance, unit)
+            self.find(keeper, instance, unit)
             if not keeper.loose:
                 reference = _reference(instance) or partial(_itself, instance)
                 self.open.append((depth, keeper, unit, reference, paths, _states(instance, paths)))

@@ -204,10 +204,10 @@ class Modules:
         found = whole([own, *around])
         blocks = elsewhere = 0
         roots = self._files(paths)
-        for _, more, files in [unit.summed_up(self._codes) for unit in found]:
-            blocks |= more
-            roots |= files
         for unit in found:
+            summary = unit.summed_up(self._codes)
+            blocks |= summary.blocks
+            roots |= summary.files
             elsewhere |= unit.elsewhere
         if blocks & self._codes.reflective:
             self._look()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -159,12 +158,12 @@ def numbers_in(mask: int) -> list[int]:
 def whole(units: Iterable[Unit]) -> list[Unit]:
     """The units with all their parts, each once."""
     found: dict[Unit, None] = {}
-    following = dict.fromkeys(units)
-    while following:
-        found |= following
-        # Thousands of imports may be parts of each other.
-        more = dict.fromkeys(chain.from_iterable([unit.parts for unit in following]))
-        following = {unit: None for unit in more if unit not in found}
+    waiting = list(units)
+    while waiting:
+        unit = waiting.pop()
+        if unit not in found:
+            found[unit] = None
+            waiting += unit.parts
     return list(found)
 
 

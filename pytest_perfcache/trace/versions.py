@@ -91,11 +91,9 @@ def same(one: Version, other: Version) -> bool:
 def is_scalar(value: object) -> bool:
     """Whether nothing can be kept in the value: a number, a text, a type such as ``object``, or a tuple of such."""
     kind = type(value)
-    if _identity(kind) in _SCALAR_KINDS:
-        return True
     if kind is tuple or kind is frozenset:
         return all(map(_is_fixed, value))  # type: ignore[call-overload]
-    return type(value) is type and value.__flags__ & _IMMUTABLE != 0
+    return _is_fixed(value)
 
 
 def is_bare(value: object) -> bool:
